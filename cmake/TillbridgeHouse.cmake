@@ -1,0 +1,65 @@
+# What every target of the house has in common: warnings as errors, sanitizers, ccache, include root.
+
+find_program(TILLBRIDGE_CCACHE ccache)
+if(TILLBRIDGE_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${TILLBRIDGE_CCACHE}")
+  set(CMAKE_C_COMPILER_LAUNCHER "${TILLBRIDGE_CCACHE}")
+endif()
+
+add_library(tillbridge_house INTERFACE)
+target_include_directories(tillbridge_house INTERFACE "${PROJECT_SOURCE_DIR}")
+target_compile_options(tillbridge_house INTERFACE
+  -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
+  -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wnull-dereference -Wformat=2
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-null-dereference>) # false positives of GCC 12 in std::variant and std::vector
+
+if(TILLBRIDGE_SANITIZE)
+  add_compile_options(-fsanitize=${TILLBRIDGE_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${TILLBRIDGE_SANITIZE})
+  if(TILLBRIDGE_SANITIZE MATCHES undefined)
+    add_compile_options(-fno-sanitize-recover=undefined)
+  endif()
+endif()
+
+# tillbridge_room(NAME SOURCES a.cpp b.cpp USES tillbridge::usb OpenSSL::SSL)
+# One static library per room, named tillbridge_NAME, alias tillbridge::NAME.
+function(tillbridge_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;USES;PRIVATELY_USES" ${ARGN})
+  add_library(tillbridge_${name} STATIC ${ROOM_SOURCES})
+  add_library(tillbridge::${name} ALIAS tillbridge_${name})
+  target_link_libraries(tillbridge_${name} PUBLIC tillbridge_house ${ROOM_USES} PRIVATE ${ROOM_PRIVATELY_USES})
+endfunction()
+
+# tillbridge_test(NAME LABEL unit SOURCES x_test.cpp USES tillbridge::usb)
+# One GoogleTest program; every TEST becomes a ctest entry with the label.
+function(tillbridge_test name)
+  if(NOT TILLBRIDGE_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(TEST "" "LABEL" "SOURCES;USES" ${ARGN})
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+  add_executable(${name} ${TEST_SOURCES})
+  target_link_libraries(${name} PRIVATE tillbridge_house ${TEST_USES} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE TILLBRIDGE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 120 DISCOVERY_TIMEOUT 60)
+endfunction()
+
+# tillbridge_fuzz(NAME SOURCES x_fuzz.cpp USES tillbridge::rdpeusb)
+# With TILLBRIDGE_FUZZ (clang): a libFuzzer program. Always: a replayer of tests/fuzz/corpus/NAME and
+# tests/fuzz/regressions/NAME, so that every found crash stays a test with every compiler.
+function(tillbridge_fuzz name)
+  cmake_parse_arguments(FUZZ "" "" "SOURCES;USES" ${ARGN})
+  if(TILLBRIDGE_FUZZ)
+    add_executable(${name} ${FUZZ_SOURCES})
+    target_link_libraries(${name} PRIVATE tillbridge_house ${FUZZ_USES})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  endif()
+  if(TILLBRIDGE_TESTS)
+    add_executable(${name}_replay ${FUZZ_SOURCES} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cpp")
+    target_link_libraries(${name}_replay PRIVATE tillbridge_house ${FUZZ_USES})
+    add_test(NAME fuzz.${name} COMMAND ${name}_replay
+             "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}" "${PROJECT_SOURCE_DIR}/tests/fuzz/regressions/${name}")
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS unit TIMEOUT 120)
+  endif()
+endfunction()
