@@ -1,0 +1,59 @@
+// Every limit of the system in one place: no queue, loop, count or length goes without one.
+// A peer that goes past a limit gets an error; nothing asserts on it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tillbridge::limits {
+
+// --- USB ---------------------------------------------------------------------------------------------------
+/// wTotalLength is a u16, so no configuration descriptor can be longer.
+inline constexpr std::size_t configuration_descriptor_bytes = 65535;
+inline constexpr std::size_t configurations_per_device = 8;
+/// USB has 15 IN and 15 OUT endpoints besides endpoint 0.
+inline constexpr std::size_t endpoints_per_interface = 30;
+inline constexpr std::size_t interfaces_per_configuration = 32;
+inline constexpr std::size_t alternate_settings_per_configuration = 256;
+/// A string descriptor is at most 255 bytes: 126 UTF-16 units, up to 3 UTF-8 bytes each.
+inline constexpr std::size_t usb_string_bytes = 378;
+
+// --- transfers ---------------------------------------------------------------------------------------------
+/// Windows' usbstor sends at most 1 MiB, Linux usb-storage 120 KiB (240 sectors) up to 1 MiB; 4 MiB leaves room.
+inline constexpr std::uint32_t transfer_bytes = 4U << 20U;
+/// wLength of a control transfer is a u16.
+inline constexpr std::uint32_t control_transfer_bytes = 65535;
+/// One class driver keeps a handful running; a thousand is a flood.
+inline constexpr std::size_t transfers_in_flight_per_device = 1024;
+/// Data of all running transfers of one stick, both directions.
+inline constexpr std::size_t transfer_bytes_in_flight_per_device = 32U << 20U;
+inline constexpr std::uint32_t isochronous_packets = 1024;
+
+// --- MS-RDPEUSB --------------------------------------------------------------------------------------------
+/// Largest whole message: a 4 MiB transfer and its headers.
+inline constexpr std::size_t rdpeusb_message_bytes = transfer_bytes + (128U << 10U);
+inline constexpr std::size_t rdpeusb_string_units = 4096;
+inline constexpr std::uint32_t rdpeusb_io_control_bytes = 64U << 10U;
+/// Device channels of one RDP connection; USB itself stops at 127 devices a bus.
+inline constexpr std::size_t rdpeusb_channels = 128;
+
+// --- USB/IP ------------------------------------------------------------------------------------------------
+inline constexpr std::size_t usbip_exported_devices = 128;
+
+// --- link --------------------------------------------------------------------------------------------------
+/// Sticks of one till. One till has one stick; a few more serve test benches and multi-till desks.
+inline constexpr std::size_t sticks_per_till = 16;
+inline constexpr std::size_t link_frame_payload_bytes = 64U << 10U;
+inline constexpr std::size_t link_control_message_bytes = 16U << 10U;
+/// Frames sent and not yet acknowledged. Above this the link pushes back, it never drops.
+inline constexpr std::size_t link_kept_bytes = 64U << 20U;
+
+// --- server ------------------------------------------------------------------------------------------------
+inline constexpr std::size_t sticks_per_server = 256;
+inline constexpr std::size_t tills_per_server = 1024;
+/// Connections that have not yet finished their TLS handshake and hello.
+inline constexpr std::size_t unauthenticated_connections = 64;
+inline constexpr std::size_t name_bytes = 128;
+inline constexpr std::size_t configuration_file_bytes = 1U << 20U;
+
+}  // namespace tillbridge::limits
