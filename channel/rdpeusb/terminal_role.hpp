@@ -1,0 +1,76 @@
+// The terminal server's end of MS-RDPEUSB: it takes announced devices and drives them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "channel/bytes/instant.hpp"
+#include "channel/bytes/result.hpp"
+#include "channel/rdpeusb/till_role.hpp"
+#include "channel/usb/descriptors.hpp"
+#include "channel/usb/transfer.hpp"
+
+namespace tillbridge::rdpeusb {
+
+/// What ADD_DEVICE told about a device.
+struct AnnouncedDevice {
+  std::string instance_id;
+  std::vector<std::string> hardware_ids, compatible_ids;
+  std::string container_id;
+  std::uint32_t usb_version = 0;  ///< Supported_USB_Version as sent
+  bool high_speed = false;
+  std::string description;  ///< the answer to QUERY_DEVICE_TEXT; empty if none came
+};
+
+/// Sans-I/O state machine of one RDP session at the terminal server: the control channel, one channel per device,
+/// and the translation of ordinary USB transfers into TS_URBs and back.
+///
+/// A control transfer is sent as the typed URB that Windows would use (rdpeusb.md 2.11, 6.3): SET_CONFIGURATION as
+/// SELECT_CONFIGURATION with the whole descriptor (read from the device first if it did not pass by yet),
+/// SET_INTERFACE as SELECT_INTERFACE, CLEAR_FEATURE(HALT) as SYNC_RESET_PIPE_AND_CLEAR_STALL, port reset as RESET_PORT.
+///
+/// Guarantees: each submitted transfer completes exactly once, whatever the till does or sends; a completion that
+/// lies closes that device's channel; every limit of limits.hpp holds. Known faults of stock FreeRDP clients
+/// (rdpeusb.md 6.1, 6.2) are tolerated, and logged by name once per device.
+class TerminalRole {
+ public:
+  /// Open another DVC named URBDRC; report channel_opened() or channel_refused() with the same ticket.
+  struct OpenChannel { std::uint32_t ticket; };
+  struct SendMessage { ChannelId channel; Bytes message; };
+  struct CloseChannel { ChannelId channel; std::string reason; };
+  /// Ready for transfers.
+  struct DeviceArrived { DeviceId device; AnnouncedDevice announced; };
+  /// Gone; all its transfers have been completed before this.
+  struct DeviceGone { DeviceId device; std::string reason; };
+  struct Completed { DeviceId device; usb::Completion completion; };
+  struct Event { Level level; std::string text; };
+  using Output = std::variant<OpenChannel, SendMessage, CloseChannel, DeviceArrived, DeviceGone, Completed, Event>;
+
+  TerminalRole();
+  ~TerminalRole();
+  TerminalRole(const TerminalRole&) = delete;
+  TerminalRole& operator=(const TerminalRole&) = delete;
+
+  /// The session's dynamic channels work: asks for the control channel.
+  void start(Instant now);
+  void channel_opened(std::uint32_t ticket, ChannelId channel, Instant now);
+  void channel_refused(std::uint32_t ticket, Instant now);
+  void channel_closed(ChannelId channel, Instant now);
+  void receive(ChannelId channel, ByteView message, Instant now);
+
+  /// Ids are the caller's, unique per device while running.
+  void submit(DeviceId device, usb::Transfer transfer, Instant now);
+  /// Unknown or finished ids are ignored.
+  void cancel(DeviceId device, usb::TransferId transfer, Instant now);
+  /// Policy forbids the device: RETRACT_DEVICE, then the channel is closed.
+  void retract(DeviceId device, const std::string& reason, Instant now);
+
+  void advance(Instant now);
+  [[nodiscard]] std::optional<Instant> next_deadline() const;
+  [[nodiscard]] std::optional<Output> poll();
+};
+
+}  // namespace tillbridge::rdpeusb

@@ -1,0 +1,61 @@
+// The event loop of a process or of the plugin's I/O thread. Asio stays inside the .cpp files of this folder.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+
+#include "channel/bytes/instant.hpp"
+
+namespace tillbridge::transport {
+
+/// One loop, run by one thread. Everything of this folder is created, used and destroyed on that thread (or before
+/// run() / after it returned); only post() and stop() may be called from any thread.
+class Loop {
+ public:
+  Loop();
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  void run();  ///< until stop()
+  void stop();
+  void post(std::function<void()> task);
+  [[nodiscard]] Instant now() const;  ///< the monotonic clock
+
+  struct Impl;
+  [[nodiscard]] Impl& impl() noexcept { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Calls back once at or after a point in time. Destroying or re-arming it cancels what was armed.
+class Timer {
+ public:
+  explicit Timer(Loop& loop);
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  void arm(Instant when, std::function<void()> expired);
+  void cancel();
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Calls back for each of the given signals, on the loop.
+class SignalWatch {
+ public:
+  SignalWatch(Loop& loop, std::initializer_list<int> signals, std::function<void(int)> received);
+  ~SignalWatch();
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace tillbridge::transport

@@ -1,0 +1,100 @@
+// Connected byte streams: TLS 1.3 with certificates at both ends, plain TCP, or one half of a socket pair.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "channel/bytes/reader.hpp"
+#include "channel/bytes/result.hpp"
+#include "channel/transport/loop.hpp"
+
+namespace tillbridge::transport {
+
+/// Who is at the other end, for mapping, logs and error messages.
+struct Peer {
+  std::string address;      ///< "192.0.2.7:51344"
+  std::string name;         ///< common name of the peer's certificate; empty without TLS
+  std::string fingerprint;  ///< SHA-256 of the peer's certificate, lower-case hex; empty without TLS
+};
+
+/// A connected stream. Owned by whoever uses it; destroying it closes it silently (no callback any more).
+class Stream {
+ public:
+  struct Events {
+    std::function<void(ByteView)> received;
+    /// The write queue fell below half of `write_queue_high_water`.
+    std::function<void()> drained;
+    /// Once, and nothing after it. No error: the peer closed in an orderly way.
+    std::function<void(std::optional<Error>)> closed;
+  };
+  static constexpr std::size_t write_queue_high_water = 4U << 20U;
+
+  virtual ~Stream() = default;
+  /// Begins reading. Callbacks may destroy the stream.
+  virtual void start(Events events) = 0;
+  /// Queues and gathers; never blocks. Above write_queue_high_water the owner should pause its source until drained().
+  virtual void write(Bytes bytes) = 0;
+  [[nodiscard]] virtual std::size_t queued_bytes() const = 0;
+  virtual void pause_reading() = 0;
+  virtual void resume_reading() = 0;
+  /// Sends what is queued, then closes; closed() is called.
+  virtual void close() = 0;
+  [[nodiscard]] virtual const Peer& peer() const = 0;
+};
+
+/// PEM files of one end. Errors name the file.
+struct TlsFiles {
+  std::filesystem::path certificate;  ///< own certificate, chain appended
+  std::filesystem::path key;          ///< own key; refused if others may read it (mode & 077)
+  std::filesystem::path authorities;  ///< the CA that the other end's certificate must come from
+};
+
+/// TLS 1.3 only, client certificate required, ALPN as given. Copyable handle.
+class TlsContext {
+ public:
+  enum class Side : std::uint8_t { client, server };
+  [[nodiscard]] static Result<TlsContext> load(const TlsFiles& files, Side side, const std::string& alpn);
+  struct Impl;
+  [[nodiscard]] const std::shared_ptr<Impl>& impl() const noexcept { return impl_; }
+
+ private:
+  explicit TlsContext(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Listens on one address. Streams that did not finish their TLS handshake within 10 s, or above
+/// limits::unauthenticated_connections, are dropped and reported through `refused`.
+class Acceptor {
+ public:
+  struct Events {
+    std::function<void(std::unique_ptr<Stream>)> accepted;
+    std::function<void(const std::string& peer_address, const Error&)> refused;
+  };
+  /// `tls` absent: plain TCP. Port 0: the system chooses, see port().
+  [[nodiscard]] static Result<std::unique_ptr<Acceptor>> listen(Loop& loop, const std::string& address, std::uint16_t port,
+                                                               std::optional<TlsContext> tls, Events events);
+  virtual ~Acceptor() = default;
+  [[nodiscard]] virtual std::uint16_t port() const = 0;
+};
+
+/// A connection being made; destroying it gives up silently.
+class Connecting {
+ public:
+  virtual ~Connecting() = default;
+};
+
+/// Resolves, connects, and with `tls` does the handshake and checks that the server's certificate is for
+/// `server_name` (subject alternative name; DNS or IP). `done` is called once, never from within connect().
+/// Errors are for a person: "USB server tse.example:4711 does not answer: connection refused; ...".
+[[nodiscard]] std::unique_ptr<Connecting> connect(Loop& loop, const std::string& host, std::uint16_t port,
+                                                 std::optional<TlsContext> tls, const std::string& server_name,
+                                                 std::function<void(Result<std::unique_ptr<Stream>>)> done);
+
+/// Takes over an open, connected stream socket (e.g. one end of socketpair()).
+[[nodiscard]] std::unique_ptr<Stream> adopt_socket(Loop& loop, int fd);
+
+}  // namespace tillbridge::transport

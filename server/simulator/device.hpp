@@ -1,0 +1,28 @@
+// A USB device without hardware: what a stick source drives, and what tests put behind any end.
+#pragma once
+
+#include <optional>
+
+#include "channel/bytes/instant.hpp"
+#include "channel/usb/descriptors.hpp"
+#include "channel/usb/transfer.hpp"
+
+namespace tillbridge::simulator {
+
+/// Sans-I/O: transfers in, completions out, time as a parameter. Behaves as a real device behind a host controller:
+/// halted endpoints stay halted until CLEAR_FEATURE(HALT), transfers of one endpoint end in order, an IN transfer
+/// without data waits for it, a cancelled one ends in exactly one completion.
+class Device {
+ public:
+  virtual ~Device() = default;
+  [[nodiscard]] virtual const usb::DeviceDescription& description() const = 0;
+  virtual void submit(usb::Transfer transfer, Instant now) = 0;
+  virtual void cancel(usb::TransferId id, Instant now) = 0;
+  /// A bus reset (port reset): configuration and halts are lost. Not a power cycle.
+  virtual void reset(Instant now) = 0;
+  virtual void advance(Instant now) = 0;
+  [[nodiscard]] virtual std::optional<Instant> next_deadline() const = 0;
+  [[nodiscard]] virtual std::optional<usb::Completion> poll_completion() = 0;
+};
+
+}  // namespace tillbridge::simulator
