@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "channel/bytes/reader.hpp"
@@ -23,11 +24,12 @@ struct SetupPacket {
   bool operator==(const SetupPacket&) const = default;
 };
 
-/// Names a transfer between the two rooms that hand it to each other; unique while it runs, never 0.
+/// Names a transfer between the two rooms that hand it to each other; unique while it runs, never
+/// 0.
 using TransferId = std::uint32_t;
 
-/// One packet of an isochronous transfer. `offset` is into the transfer's buffer; `actual_length` and `status`
-/// (a negative errno as in USB/IP, 0 for success) are filled in by the completion.
+/// One packet of an isochronous transfer. `offset` is into the transfer's buffer; `actual_length`
+/// and `status` (a negative errno as in USB/IP, 0 for success) are filled in by the completion.
 struct IsochronousPacket {
   std::uint32_t offset = 0;
   std::uint32_t length = 0;
@@ -40,11 +42,13 @@ struct IsochronousPacket {
 struct Transfer {
   TransferId id = 0;
   TransferType type = TransferType::control;
-  /// bEndpointAddress; bit 7 set is IN (device to host). Control transfers: 0x80 or 0x00 after `setup.in()`.
+  /// bEndpointAddress; bit 7 set is IN (device to host). Control transfers: 0x80 or 0x00 after
+  /// `setup.in()`.
   std::uint8_t endpoint = 0;
   SetupPacket setup;         ///< control only
   std::uint32_t length = 0;  ///< bytes: IN the most that is wanted, OUT equal to data.size()
-  /// IN that ends short is an error (USB/IP URB_SHORT_NOT_OK; MS-RDPEUSB without USBD_SHORT_TRANSFER_OK).
+  /// IN that ends short is an error (USB/IP URB_SHORT_NOT_OK; MS-RDPEUSB without
+  /// USBD_SHORT_TRANSFER_OK).
   bool short_not_ok = false;
   /// OUT that is a multiple of the packet size ends with a zero-length packet (URB_ZERO_PACKET).
   bool zero_packet = false;
@@ -57,7 +61,8 @@ struct Transfer {
   bool operator==(const Transfer&) const = default;
 };
 
-/// How a transfer ended. Everything but `success` is a failure, and is reported as one to the session.
+/// How a transfer ended. Everything but `success` is a failure, and is reported as one to the
+/// session.
 enum class TransferStatus : std::uint8_t {
   success,      ///< done; IN may be shorter than asked
   stall,        ///< the endpoint answered STALL; bulk and interrupt pipes are halted until cleared
@@ -71,11 +76,16 @@ enum class TransferStatus : std::uint8_t {
   no_resources  ///< not carried out: above a limit
 };
 
+/// Words for log lines: "bulk", "device gone".
+[[nodiscard]] std::string_view name(TransferType type) noexcept;
+[[nodiscard]] std::string_view name(TransferStatus status) noexcept;
+
 /// The end of a transfer. There is exactly one for each transfer that was submitted.
 struct Completion {
   TransferId id = 0;
   TransferStatus status = TransferStatus::success;
-  std::uint32_t actual_length = 0;  ///< bytes moved: IN equal to data.size(), OUT accepted by the device
+  std::uint32_t actual_length =
+      0;  ///< bytes moved: IN equal to data.size(), OUT accepted by the device
   std::vector<IsochronousPacket> packets;
   Bytes data;  ///< IN only; isochronous: packets in their places, as in the transfer's buffer
   bool operator==(const Completion&) const = default;
