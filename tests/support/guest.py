@@ -8,6 +8,7 @@ Guest and test talk over a serial line, one line of text each way: the guest say
 answer, "note TEXT" for the log, "fail TEXT", and "done" at the end. See guest_side.py for the other half.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -15,7 +16,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 
@@ -48,7 +48,7 @@ mount -t tmpfs tmpfs /rw; mkdir -p /rw/u /rw/w
 mount -t overlay -o lowerdir=/ro,upperdir=/rw/u,workdir=/rw/w overlay /newroot || poweroff -f
 for d in proc sys dev run tmp lib/modules; do mkdir -p /newroot/$d; done
 for d in proc sys dev; do mount --move /$d /newroot/$d; done
-mount -t tmpfs tmpfs /newroot/run; mount -t tmpfs tmpfs /newroot/tmp
+mount -t tmpfs tmpfs /newroot/run
 value() { sed -n "s/.*$1=\([^ ]*\).*/\1/p" /newroot/proc/cmdline; }
 mount --bind "/ro$(value modules_at)" /newroot/lib/modules
 exec switch_root /newroot /bin/bash -c "$(value run); sync; echo o >/proc/sysrq-trigger; sleep 60"
@@ -67,7 +67,8 @@ def prepare_kernel():
         raise GuestUnavailable("apt does not know linux-image-amd64 (run apt-get update)")
     package = found.group(1)
     version = package.removeprefix("linux-image-")
-    home = cache_dir() / f"guest-{version}"
+    made_from = hashlib.sha256(INIT.encode()).hexdigest()[:8]  # another init makes another image
+    home = cache_dir() / f"guest-{version}-{made_from}"
     kernel, initrd, modules = home / f"root/boot/vmlinuz-{version}", home / "init.gz", home / "root"
     for prefix in ("lib", "usr/lib"):  # merged-/usr packages of Debian 13 ship the modules below usr/
         if (home / f"root/{prefix}/modules").exists():

@@ -1,0 +1,263 @@
+"""Runs the real programs of the chain for tests and for the demo: tillbridged, tillbridge-terminal, and a real xfreerdp3
+with the plugin under Xvfb. Works on this machine and inside the QEMU guest alike.
+
+Nothing here sleeps to wait for something: a test waits for a line that a program prints, or for a program to end.
+Every program started here is ended here, by its process id.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Program:
+    """A running program whose output lines can be waited for."""
+
+    def __init__(self, name, command, environment=None, log=None, directory=None):
+        self.name, self.command = name, [str(word) for word in command]
+        self.lines = []
+        self._log = log
+        self._changed = threading.Condition()
+        self._ended = False
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        text=True, errors="replace", env=environment, cwd=directory)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                if self._log:
+                    self._log(f"{self.name}: {line.rstrip()}")
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait_for(self, pattern, timeout_s=30, after=0):
+        """Waits for a line that matches; returns the match. `after`: only lines from this index on count."""
+        expression = re.compile(pattern)
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            seen = after
+            while True:
+                while seen < len(self.lines):
+                    found = expression.search(self.lines[seen])
+                    if found:
+                        return found
+                    seen += 1
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    why = f"ended with {self.process.wait()}" if self._ended else f"{timeout_s} s passed"
+                    raise AssertionError(f"{self.name}: no line matched '{pattern}' ({why}); it printed:\n{self.text(40)}")
+                self._changed.wait(left)
+
+    def mark(self):
+        """The number of lines so far, for wait_for(after=...)."""
+        with self._changed:
+            return len(self.lines)
+
+    def text(self, last=10000):
+        return "\n".join("    " + line for line in self.lines[-last:])
+
+    def wait(self, timeout_s=30):
+        """Waits for the program to end by itself; returns its exit code."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {timeout_s} s; it printed:\n{self.text(40)}") from None
+        self._reader.join(5)
+        return code
+
+    def stop(self, timeout_s=15):
+        """Asks it to end (SIGTERM); returns its exit code. One that does not end is killed, which is a failure."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"{self.name} did not end on SIGTERM; it printed:\n{self.text(40)}") from None
+        self._reader.join(5)
+        return code
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(5)
+
+
+SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:")
+
+
+class Chain:
+    """The programs of one test, in a directory of their own; ends them all when left."""
+
+    def __init__(self, build, log=None, directory=None):
+        self.build = pathlib.Path(build)
+        self.log = log
+        self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="tillbridge-")
+        self.directory = pathlib.Path(directory or self._temporary.name)
+        self.programs = []
+        self.display = None
+        self.sanitizer = sanitizer_of(self.build)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        problems = []
+        for program in reversed(self.programs):
+            try:
+                program.stop()
+            except AssertionError as problem:
+                problems.append(str(problem))
+            if any(SANITIZER_REPORT.search(line) for line in program.lines):
+                problems.append(f"{program.name}: a sanitizer reported:\n{program.text(120)}")
+        if kind is not None and not self.log:
+            for program in self.programs:
+                print(f"--- {program.name} ---\n{program.text(60)}", flush=True)
+        if self._temporary:
+            self._temporary.cleanup()
+        if problems and kind is None:
+            raise AssertionError("\n".join(problems))
+
+    def start(self, name, command, environment=None):
+        program = Program(name, command, environment or self.environment(), self.log)
+        self.programs.append(program)
+        return program
+
+    def environment(self, preload=False):
+        """Sanitizers end a program at the first report, except leaks in libraries that are not ours."""
+        environment = dict(os.environ)
+        suppressions = SOURCE / "tests/sanitizers"
+        environment["ASAN_OPTIONS"] = "abort_on_error=0:detect_leaks=%d" % (0 if preload else 1)
+        environment["LSAN_OPTIONS"] = f"suppressions={suppressions / 'lsan.supp'}:print_suppressions=0"
+        environment["UBSAN_OPTIONS"] = "print_stacktrace=1"
+        environment["TSAN_OPTIONS"] = f"suppressions={suppressions / 'tsan.supp'}:exitcode=66:report_signal_unsafe=0"
+        if preload and self.sanitizer:
+            library = {"address": "libasan.so", "thread": "libtsan.so"}[self.sanitizer]
+            environment["LD_PRELOAD"] = subprocess.run(["gcc", f"-print-file-name={library}"], check=True, text=True,
+                                                       stdout=subprocess.PIPE).stdout.strip()
+        return environment
+
+    def certificates(self, *tills):
+        """A private CA, a server certificate for localhost and one certificate per till, in <directory>/pki."""
+        pki = self.directory / "pki"
+        subprocess.run([SOURCE / "packaging/make-certificates", pki, "localhost", "127.0.0.1", "--", *tills], check=True,
+                       stdout=subprocess.DEVNULL)
+        return pki
+
+    def file(self, name, text):
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+    def usb_server(self, sticks, maps, extra="", name="tillbridged"):
+        """tillbridged with these [[simulated]] and [[map]] tables (lists of dicts); listens on a free loopback port."""
+        pki = self.directory / "pki"
+        config = self.file(f"{name}.toml", "\n".join([
+            "[link]", 'listen = "127.0.0.1:0"', f'certificate = "{pki}/server.crt"', f'key = "{pki}/server.key"',
+            f'authority = "{pki}/ca.crt"', extra, *tables("simulated", sticks), *tables("map", maps), ""]))
+        server = self.start(name, [self.build / "server/usb/tillbridged", "--config", config])
+        server.config = config
+        server.port = int(server.wait_for(r"listening for tills on \S+:(\d+)").group(1))
+        return server
+
+    def terminal(self, *arguments, name="tillbridge-terminal"):
+        terminal = self.start(name, [self.build / "server/terminal/tillbridge-terminal", "--listen", "127.0.0.1:0", *arguments])
+        terminal.port = int(terminal.wait_for(r"listening for RDP on \S+:(\d+)").group(1))
+        return terminal
+
+    def till_config(self, till, server_port, server_host="localhost"):
+        pki = self.directory / "pki"
+        return self.file(f"{till}.toml", f"""
+[server]
+host = "{server_host}"
+port = {server_port}
+[tls]
+certificate = "{pki}/{till}.crt"
+key = "{pki}/{till}.key"
+authority = "{pki}/ca.crt"
+""")
+
+    def x_display(self):
+        """One Xvfb for all clients of this chain, with its own authority file, reachable by Unix socket only."""
+        if self.display is None:
+            authority = self.directory / "Xauthority"
+            cookie = os.urandom(16).hex()
+            subprocess.run(["xauth", "-q", "-f", authority], input=f"add :0 . {cookie}\n", text=True, check=True)
+            read_end, write_end = os.pipe()
+            process = subprocess.Popen(["Xvfb", "-displayfd", str(write_end), "-screen", "0", "640x480x24", "-nolisten", "tcp",
+                                        "-auth", authority], pass_fds=[write_end], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            os.close(write_end)
+            with os.fdopen(read_end) as number:
+                self.display = f":{number.readline().strip()}"
+            subprocess.run(["xauth", "-q", "-f", authority], input=f"add {self.display} . {cookie}\n", text=True, check=True)
+            self.programs.insert(0, _Ended(process))
+        return self.display, self.directory / "Xauthority"
+
+    def client(self, port, config=None, arguments=(), name="xfreerdp3", user="kasse"):
+        """A real xfreerdp3 connected to the terminal server; with `config`, it loads the plugin of this build."""
+        display, authority = self.x_display()
+        environment = self.environment(preload=True)
+        environment.update(DISPLAY=display, XAUTHORITY=str(authority), HOME=str(self.directory))
+        command = ["xfreerdp3", f"/v:127.0.0.1:{port}", f"/u:{user}", "/p:none", "/sec:tls", "/cert:ignore", "/size:640x480",
+                   "/log-level:WARN", *arguments]
+        if config:
+            command.append(f"/dvc:tillbridge,config:{config}")
+        return self.start(name, self.with_plugin(command), environment)
+
+    def with_plugin(self, command):
+        """FreeRDP loads add-ins from one fixed folder: mount this build's plugin over it, seen by this command only."""
+        addins = pathlib.Path(subprocess.run(["pkg-config", "--variable=libdir", "freerdp3"], check=True, text=True,
+                                             stdout=subprocess.PIPE).stdout.strip()) / "freerdp3"
+        if not addins.is_dir():
+            raise AssertionError(f"{addins} is missing; packaging/setup makes it")
+        namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
+        return [*namespace, "sh", "-c", f'mount --bind "{self.build}/plugin" "{addins}" && exec "$@"', "sh", *command]
+
+
+class _Ended:
+    """Xvfb: ended with the chain, its output is of no interest."""
+
+    def __init__(self, process):
+        self.name, self.process, self.lines = "Xvfb", process, []
+
+    def text(self, last=0):
+        return ""
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def tables(name, entries):
+    """TOML array of tables from dicts of strings, numbers and booleans."""
+    for entry in entries:
+        yield f"[[{name}]]"
+        for key, value in entry.items():
+            if isinstance(value, bool):
+                yield f"{key} = {str(value).lower()}"
+            elif isinstance(value, (int, float)):
+                yield f"{key} = {value}"
+            else:
+                yield f'{key} = "{value}"'
+
+
+def sanitizer_of(build):
+    cache = pathlib.Path(build) / "CMakeCache.txt"
+    found = re.search(r"^TILLBRIDGE_SANITIZE:\w+=(\w*)", cache.read_text(), re.MULTILINE) if cache.exists() else None
+    return found.group(1) if found and found.group(1) else None

@@ -1,0 +1,90 @@
+"""Runs in the guest: the whole chain, with a real stick (QEMU's) at one end and vhci-hcd at the other."""
+
+import glob
+import os
+import pathlib
+import subprocess
+import time
+
+import chain
+
+
+def load(*modules):
+    for module in modules:
+        subprocess.run(["modprobe", module], check=True)
+
+
+def wait_until(condition, what, timeout_s=60):
+    """Waits for the kernel (which prints no line to wait for) to show something."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} within {timeout_s} s; kernel log:\n" +
+                         subprocess.run(["dmesg"], text=True, stdout=subprocess.PIPE).stdout[-2500:])
+
+
+def usb_devices():
+    """{sysfs path: (vid, pid, serial, below vhci?)} of everything but root hubs."""
+    found = {}
+    for path in glob.glob("/sys/bus/usb/devices/*"):
+        def read(name):
+            try:
+                return pathlib.Path(path, name).read_text().strip()
+            except OSError:
+                return ""
+        if read("idVendor") and read("idVendor") != "1d6b":
+            found[path] = (read("idVendor"), read("idProduct"), read("serial"), "vhci_hcd" in os.path.realpath(path))
+    return found
+
+
+def disk_below(vhci):
+    for block in glob.glob("/sys/block/sd*"):
+        if ("vhci_hcd" in os.path.realpath(block)) == vhci and int(pathlib.Path(block, "size").read_text()) > 0:
+            return "/dev/" + os.path.basename(block)
+    return None
+
+
+class Session:
+    """The programs of the chain in the guest. Narrates through `note`."""
+
+    TILL = "kasse-01"
+
+    def __init__(self, build, note):
+        self.note = note
+        load("xhci_pci", "usb_storage", "sd_mod", "vhci_hcd", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1")
+        self.directory = pathlib.Path("/run/tillbridge-test")
+        self.directory.mkdir(exist_ok=True)
+        self.chain = chain.Chain(build, directory=self.directory)
+        self.chain.certificates(self.TILL)
+        self.server = self.terminal = self.client = None
+
+    def __enter__(self):
+        self.chain.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        return self.chain.__exit__(*error)
+
+    def stick_of_machine(self, vid_pid):
+        vid, pid = vid_pid.split(":")[:2]
+        return wait_until(lambda: next((path for path, (v, p, _, vhci) in usb_devices().items() if (v, p) == (vid, pid) and not vhci),
+                                       None), f"the guest's kernel does not show the stick {vid_pid}")
+
+    def hold_stick(self, stick, extra=""):
+        """tillbridged, terminal server and thin client, with `stick` (VID:PID:SERIAL) mapped to the till."""
+        self.stick_of_machine(stick)
+        self.server = self.chain.usb_server([], [{"stick": stick, "till": self.TILL}], extra)
+        self.note(f"tillbridged runs; {stick} is mapped to {self.TILL}")
+        self.connect(self.chain.till_config(self.TILL, self.server.port))
+
+    def connect(self, till_config):
+        self.terminal = self.chain.terminal("--sink", "vhci")
+        self.client = self.chain.client(self.terminal.port, till_config)
+        self.terminal.wait_for(r"attached", timeout_s=120)
+        self.note("the terminal session has the device")
+
+    def attached_disk(self):
+        return wait_until(lambda: disk_below(vhci=True), "no disk appeared below vhci-hcd", 90)
