@@ -8,7 +8,6 @@ Every program started here is ended here, by its process id.
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -24,6 +23,7 @@ class Program:
     def __init__(self, name, command, environment=None, log=None, directory=None):
         self.name, self.command = name, [str(word) for word in command]
         self.lines = []
+        self.times = []  # when each line came, monotonic seconds
         self._log = log
         self._changed = threading.Condition()
         self._ended = False
@@ -37,6 +37,7 @@ class Program:
         for line in self.process.stdout:
             with self._changed:
                 self.lines.append(line.rstrip("\n"))
+                self.times.append(time.monotonic())
                 if self._log:
                     self._log(f"{self.name}: {line.rstrip()}")
                 self._changed.notify_all()
@@ -66,6 +67,11 @@ class Program:
         """The number of lines so far, for wait_for(after=...)."""
         with self._changed:
             return len(self.lines)
+
+    def time_of(self, pattern, after=0):
+        """When the first such line came; it must have come."""
+        index = next(i for i in range(after, len(self.lines)) if re.search(pattern, self.lines[i]))
+        return self.times[index]
 
     def text(self, last=10000):
         return "\n".join("    " + line for line in self.lines[-last:])

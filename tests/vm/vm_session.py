@@ -73,18 +73,22 @@ class Session:
         return wait_until(lambda: next((path for path, (v, p, _, vhci) in usb_devices().items() if (v, p) == (vid, pid) and not vhci),
                                        None), f"the guest's kernel does not show the stick {vid_pid}")
 
-    def hold_stick(self, stick, extra=""):
+    def hold_stick(self, stick, extra="", terminal=()):
         """tillbridged, terminal server and thin client, with `stick` (VID:PID:SERIAL) mapped to the till."""
         self.stick_of_machine(stick)
         self.server = self.chain.usb_server([], [{"stick": stick, "till": self.TILL}], extra)
         self.note(f"tillbridged runs; {stick} is mapped to {self.TILL}")
-        self.connect(self.chain.till_config(self.TILL, self.server.port))
+        self.connect(self.chain.till_config(self.TILL, self.server.port), terminal=terminal)
 
-    def connect(self, till_config):
-        self.terminal = self.chain.terminal("--sink", "vhci")
-        self.client = self.chain.client(self.terminal.port, till_config)
+    def connect(self, till_config, client=(), terminal=()):
+        """A terminal server and a thin client; without a till_config the client is the stock one, without the plugin."""
+        self.terminal = self.chain.terminal("--sink", "vhci", *terminal)
+        self.client = self.chain.client(self.terminal.port, till_config, client)
         self.terminal.wait_for(r"attached", timeout_s=120)
         self.note("the terminal session has the device")
 
     def attached_disk(self):
         return wait_until(lambda: disk_below(vhci=True), "no disk appeared below vhci-hcd", 90)
+
+    def disk_is_gone(self):
+        return disk_below(vhci=True) is None
