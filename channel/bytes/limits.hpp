@@ -56,4 +56,14 @@ inline constexpr std::size_t unauthenticated_connections = 64;
 inline constexpr std::size_t name_bytes = 128;
 inline constexpr std::size_t configuration_file_bytes = 1U << 20U;
 
+
+// --- terminal server ---------------------------------------------------------------------------------------
+/// RDP sessions of one tillbridge-terminal; each has a thread.
+inline constexpr std::size_t terminal_sessions = 64;
+/// MS-RDPEDYC 2.2: a dynamic-channel PDU is at most 1600 bytes. A client that negotiated larger chunks of the
+/// static channel (MS-RDPBCGR 2.2.7.1.10: VCChunkSize up to 16256) may use them.
+inline constexpr std::size_t dynamic_channel_pdu_bytes = 16256;
+/// Messages waiting for a client that does not read. Above this its session ends.
+inline constexpr std::size_t terminal_kept_bytes = 64U << 20U;
+
 }  // namespace tillbridge::limits
