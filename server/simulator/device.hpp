@@ -9,9 +9,10 @@
 
 namespace tillbridge::simulator {
 
-/// Sans-I/O: transfers in, completions out, time as a parameter. Behaves as a real device behind a host controller:
-/// halted endpoints stay halted until CLEAR_FEATURE(HALT), transfers of one endpoint end in order, an IN transfer
-/// without data waits for it, a cancelled one ends in exactly one completion.
+/// Sans-I/O: transfers in, completions out, time as a parameter. Behaves as a real device behind a
+/// host controller: halted endpoints stay halted until CLEAR_FEATURE(HALT), transfers of one
+/// endpoint end in order, an IN transfer without data waits for it, a cancelled one ends in exactly
+/// one completion.
 class Device {
  public:
   virtual ~Device() = default;
