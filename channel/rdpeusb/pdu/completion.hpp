@@ -20,9 +20,9 @@ struct IoControlCompletion {
   std::uint32_t request = 0;
   std::uint32_t hresult = 0;
   std::uint32_t information = 0;
-  /// OutputBufferSize as announced; encode() takes it from the buffer. A decoded one may be larger
-  /// than `output` by exactly 4: FreeRDP up to 3.30 announces four bytes more than it sends (its
-  /// commit e15201ad0).
+  /// OutputBufferSize as announced; encode() takes it from the buffer. A decoded one differs from
+  /// output.size() only where it is four above the request's: FreeRDP up to 3.30 announces four
+  /// bytes more than was asked for, and carries what it likes (its commit e15201ad0).
   std::uint32_t output_buffer_size = 0;
   ByteView output;
 };

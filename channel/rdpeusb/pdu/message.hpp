@@ -74,15 +74,22 @@ using FromServer =
 // --- till to server
 // ----------------------------------------------------------------------------------------------
 
+/// A request of ours that waits for its completion: decides which completion may come and the shape
+/// of a URB's result.
+struct OutstandingRequest {
+  bool io_control = false;
+  std::uint16_t function = 0;            ///< URB function, unless io_control
+  std::uint32_t output_buffer_size = 0;  ///< as sent
+};
+
 struct TerminalContext {
   bool capability_outstanding = false;
-  /// The QUERY_DEVICE_TEXT that waits for its answer.
-  std::optional<Address> text_query;
+  /// The QUERY_DEVICE_TEXT and the RIMCALL_QUERYINTERFACE that wait for their answers.
+  std::optional<Address> text_query, interface_query;
   /// RequestCompletion of the REGISTER_REQUEST_CALLBACK sent on this channel.
   std::optional<std::uint32_t> request_completion;
-  /// URB function of an outstanding transfer request, which decides the shape of its result;
-  /// nothing if there is none.
-  std::function<std::optional<std::uint16_t>(std::uint32_t request)> urb_function;
+  /// Looks an outstanding request up by its RequestId. Must be set if request_completion is.
+  std::function<std::optional<OutstandingRequest>(std::uint32_t request)> outstanding;
 };
 
 using FromTill =

@@ -176,6 +176,10 @@ void encode(ByteWriter& out, const TsUrb& urb);
 /// `refused` for a URB function that this protocol does not carry.
 [[nodiscard]] Result<TsUrb> decode_ts_urb(ByteView bytes);
 
+/// `count` packets; the caller has checked it against limits.hpp and what remains.
+[[nodiscard]] std::vector<IsochronousPacket> decode_packets(ByteReader& in, std::uint32_t count);
+void encode_packets(ByteWriter& out, const std::vector<IsochronousPacket>& packets);
+
 /// The eight bytes as they go on the bus.
 void encode(ByteWriter& out, const usb::SetupPacket& setup);
 [[nodiscard]] usb::SetupPacket decode_setup(ByteReader& in);
