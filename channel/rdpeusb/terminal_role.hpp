@@ -46,8 +46,12 @@ class TerminalRole {
   /// Gone; all its transfers have been completed before this.
   struct DeviceGone { DeviceId device; std::string reason; };
   struct Completed { DeviceId device; usb::Completion completion; };
+  /// The end of an io_control(): the HResult of IOCONTROL_COMPLETION and its output buffer. Exactly one for each
+  /// request, in the order of asking, all of them before DeviceGone (then with a failure HResult and no output).
+  struct IoControlCompleted { DeviceId device; std::uint32_t hresult; Bytes output; };
   struct Event { Level level; std::string text; };
-  using Output = std::variant<OpenChannel, SendMessage, CloseChannel, DeviceArrived, DeviceGone, Completed, Event>;
+  using Output = std::variant<OpenChannel, SendMessage, CloseChannel, DeviceArrived, DeviceGone, Completed,
+                              IoControlCompleted, Event>;
 
   TerminalRole();
   ~TerminalRole();
@@ -65,6 +69,9 @@ class TerminalRole {
   void submit(DeviceId device, usb::Transfer transfer, Instant now);
   /// Unknown or finished ids are ignored.
   void cancel(DeviceId device, usb::TransferId transfer, Instant now);
+  /// An I/O control (rdpeusb.md 2.13) with no input. One that the till answers by itself, such as GET_HUB_COUNT
+  /// (4 bytes), is the channel's bare round trip: what a transfer through it is measured against.
+  void io_control(DeviceId device, std::uint32_t code, std::uint32_t output_bytes, Instant now);
   /// Policy forbids the device: RETRACT_DEVICE, then the channel is closed.
   void retract(DeviceId device, const std::string& reason, Instant now);
 
