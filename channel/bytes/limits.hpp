@@ -48,6 +48,22 @@ inline constexpr std::size_t link_control_message_bytes = 16U << 10U;
 /// Frames sent and not yet acknowledged. Above this the link pushes back, it never drops.
 inline constexpr std::size_t link_kept_bytes = 64U << 20U;
 
+/// A reason or an explanation for a person, in a control message or at the end of a link.
+inline constexpr std::size_t link_text_bytes = 1024;
+/// Nesting of a control message's JSON; ours are flat.
+inline constexpr std::size_t link_control_message_depth = 8;
+
+// --- transport ---------------------------------------------------------------------------------------------
+/// Bytes queued in one stream whose owner does not pause its source. Above what a link may keep, so that a link that
+/// is connected again may be sent again as a whole.
+inline constexpr std::size_t stream_write_queue_bytes = link_kept_bytes + (16U << 20U);
+/// A PEM file of certificates or a key.
+inline constexpr std::size_t pem_file_bytes = 1U << 20U;
+
+// --- plugin ------------------------------------------------------------------------------------------------
+/// Messages of the terminal server that FreeRDP handed over and the I/O thread has not looked at yet: a few of the largest.
+inline constexpr std::size_t plugin_queued_bytes = 64U << 20U;
+
 // --- server ------------------------------------------------------------------------------------------------
 inline constexpr std::size_t sticks_per_server = 256;
 inline constexpr std::size_t tills_per_server = 1024;
