@@ -1,4 +1,5 @@
-// The event loop of a process or of the plugin's I/O thread. Asio stays inside the .cpp files of this folder.
+// The event loop of a process or of the plugin's I/O thread. Asio stays inside the .cpp files of
+// this folder.
 #pragma once
 
 #include <functional>
@@ -9,8 +10,9 @@
 
 namespace tillbridge::transport {
 
-/// One loop, run by one thread. Everything of this folder is created, used and destroyed on that thread (or before
-/// run() / after it returned); only post() and stop() may be called from any thread.
+/// One loop, run by one thread. Everything of this folder is created, used and destroyed on that
+/// thread (or before run() / after it returned); only post() and stop() may be called from any
+/// thread.
 class Loop {
  public:
   Loop();
@@ -18,8 +20,9 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  void run();  ///< until stop()
-  void stop();
+  void run();   ///< until stop(); rethrows what a callback throws
+  void stop();  ///< ends run() once the running callback returned; before run(), makes the next
+                ///< run() return at once
   void post(std::function<void()> task);
   [[nodiscard]] Instant now() const;  ///< the monotonic clock
 
@@ -30,7 +33,8 @@ class Loop {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Calls back once at or after a point in time. Destroying or re-arming it cancels what was armed.
+/// Calls back once at or after a point in time. Destroying or re-arming it cancels what was armed;
+/// the callback may do either.
 class Timer {
  public:
   explicit Timer(Loop& loop);
@@ -45,7 +49,24 @@ class Timer {
   std::shared_ptr<Impl> impl_;
 };
 
-/// Calls back for each of the given signals, on the loop.
+/// Calls back while a file descriptor is ready: for libraries that bring their own descriptors
+/// (libusb, eventfd). The descriptor stays the caller's, but is made non-blocking; it must stay
+/// open until the watch is destroyed. One watch per descriptor.
+class FdWatch {
+ public:
+  /// `events`: POLLIN and/or POLLOUT. `ready` gets the one that is ready (an error or hang-up
+  /// counts as each of those watched), again and again while it lasts. It may destroy the watch.
+  FdWatch(Loop& loop, int fd, short events, std::function<void(short)> ready);
+  ~FdWatch();
+  FdWatch(const FdWatch&) = delete;
+  FdWatch& operator=(const FdWatch&) = delete;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Calls back for each of the given signals, on the loop. It may destroy the watch.
 class SignalWatch {
  public:
   SignalWatch(Loop& loop, std::initializer_list<int> signals, std::function<void(int)> received);

@@ -1,0 +1,141 @@
+#include "channel/transport/loop.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <utility>
+
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <poll.h>
+
+#include "channel/transport/loop_impl.hpp"
+
+namespace tillbridge::transport {
+
+Loop::Loop() : impl_(std::make_unique<Impl>()) {}
+Loop::~Loop() = default;
+
+void Loop::run() {
+  impl_->context.run();
+  impl_->context.restart();
+}
+
+void Loop::stop() {
+  impl_->context.stop();
+}
+
+void Loop::post(std::function<void()> task) {
+  asio::post(impl_->context, std::move(task));
+}
+
+Instant Loop::now() const {
+  return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+// --- Timer
+// -------------------------------------------------------------------------------------------------
+
+struct Timer::Impl {
+  explicit Impl(asio::io_context& context) : timer(context) {}
+  asio::steady_timer timer;
+  std::function<void()> expired;
+  /// Tells an expiry that was already queued when the timer was re-armed or cancelled from the one
+  /// that counts.
+  std::uint64_t generation = 0;
+};
+
+Timer::Timer(Loop& loop) : impl_(std::make_shared<Impl>(loop.impl().context)) {}
+Timer::~Timer() = default;
+
+void Timer::arm(Instant when, std::function<void()> expired) {
+  // Finer than the Instant, the clock's own unit cannot hold a "never" such as Instant::max().
+  constexpr Instant latest =
+      std::chrono::duration_cast<Instant>(std::chrono::steady_clock::duration::max());
+  impl_->expired = std::move(expired);
+  const std::uint64_t generation = ++impl_->generation;
+  impl_->timer.expires_at(std::chrono::steady_clock::time_point(std::min(when, latest)));
+  impl_->timer.async_wait([weak = std::weak_ptr(impl_), generation](const asio::error_code& error) {
+    const std::shared_ptr<Impl> self = weak.lock();
+    if (error || !self || self->generation != generation) return;
+    const std::function<void()> callback = std::exchange(self->expired, {});
+    callback();
+  });
+}
+
+void Timer::cancel() {
+  ++impl_->generation;
+  impl_->expired = {};
+  impl_->timer.cancel();
+}
+
+// --- FdWatch
+// -----------------------------------------------------------------------------------------------
+
+struct FdWatch::Impl : std::enable_shared_from_this<FdWatch::Impl> {
+  Impl(asio::io_context& context, int fd, std::function<void(short)> callback)
+      : descriptor(context, fd), ready(std::move(callback)) {}
+
+  void wait(asio::posix::stream_descriptor::wait_type type, short event) {
+    descriptor.async_wait(type,
+                          [weak = weak_from_this(), type, event](const asio::error_code& error) {
+                            const std::shared_ptr<Impl> self = weak.lock();
+                            if (error || !self || self->cancelled) return;
+                            self->ready(event);
+                            if (!self->cancelled) self->wait(type, event);
+                          });
+  }
+
+  asio::posix::stream_descriptor descriptor;
+  std::function<void(short)> ready;
+  bool cancelled = false;
+};
+
+FdWatch::FdWatch(Loop& loop, int fd, short events, std::function<void(short)> ready)
+    : impl_(std::make_shared<Impl>(loop.impl().context, fd, std::move(ready))) {
+  const auto watched = static_cast<unsigned short>(events);
+  if ((watched & POLLIN) != 0) impl_->wait(asio::posix::stream_descriptor::wait_read, POLLIN);
+  if ((watched & POLLOUT) != 0) impl_->wait(asio::posix::stream_descriptor::wait_write, POLLOUT);
+}
+
+FdWatch::~FdWatch() {
+  impl_->cancelled = true;
+  impl_->descriptor.release();  // not ours to close; and at once, as its owner may close it next
+}
+
+// --- SignalWatch
+// -------------------------------------------------------------------------------------------
+
+struct SignalWatch::Impl : std::enable_shared_from_this<SignalWatch::Impl> {
+  Impl(asio::io_context& context, std::function<void(int)> callback)
+      : signals(context), received(std::move(callback)) {}
+
+  void wait() {
+    signals.async_wait([weak = weak_from_this()](const asio::error_code& error, int signal) {
+      const std::shared_ptr<Impl> self = weak.lock();
+      if (error || !self || self->cancelled) return;
+      self->received(signal);
+      if (!self->cancelled) self->wait();
+    });
+  }
+
+  asio::signal_set signals;
+  std::function<void(int)> received;
+  bool cancelled = false;
+};
+
+SignalWatch::SignalWatch(Loop& loop, std::initializer_list<int> signals,
+                         std::function<void(int)> received)
+    : impl_(std::make_shared<Impl>(loop.impl().context, std::move(received))) {
+  for (const int signal : signals) impl_->signals.add(signal);
+  impl_->wait();
+}
+
+SignalWatch::~SignalWatch() {
+  impl_->cancelled = true;
+  impl_->signals.cancel();
+}
+
+}  // namespace tillbridge::transport

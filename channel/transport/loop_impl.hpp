@@ -1,0 +1,25 @@
+// What the .cpp files of this folder share of the event loop. Not for other rooms: it brings Asio
+// along.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+
+#include "channel/transport/loop.hpp"
+
+namespace tillbridge::transport {
+
+struct Loop::Impl {
+  // One thread runs the loop; Asio's locks stay, for post() and stop() from other threads.
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+  /// All streams of the loop read into this one buffer, in turn: callbacks get a view of it and
+  /// never nest.
+  std::array<std::uint8_t, std::size_t{64} << 10U> read_buffer{};
+};
+
+}  // namespace tillbridge::transport
