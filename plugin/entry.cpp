@@ -1,0 +1,123 @@
+// DVCPluginEntry: where FreeRDP comes in, once for each RDP connection.
+//
+//   xfreerdp3 /v:HOST ... /dvc:tillbridge[,server:HOST[:PORT]][,config:FILE]
+//
+// Whatever is wrong with our configuration or with the USB server, the RDP session itself must open
+// and work: this returns success always, and says in the log what is missing (FreeRdpLog).
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <freerdp/dvc.h>
+#include <freerdp/settings.h>
+
+#include "channel/bytes/limits.hpp"
+#include "plugin/configuration.hpp"
+#include "plugin/freerdp_log.hpp"
+#include "plugin/instance.hpp"
+#include "plugin/worker.hpp"
+
+namespace tillbridge::plugin {
+namespace {
+
+constexpr const char* plugin_name = "tillbridge";
+/// Ends every line that says why the plugin does nothing in this connection.
+constexpr const char* inert = " (no stick will appear in this RDP session)";
+constexpr const char* own_usb_redirection = "urbdrc";
+
+std::string setting(const rdpSettings* settings, FreeRDP_Settings_Keys_String key) {
+  const char* value = freerdp_settings_get_string(settings, key);
+  return value == nullptr ? std::string() : std::string(value);
+}
+
+/// As the link wants names: no control characters, and no longer than the limit, without cutting a
+/// character in two.
+std::string name(std::string value) {
+  std::erase_if(value, [](char c) { return static_cast<unsigned char>(c) < 0x20U || c == '\x7f'; });
+  if (value.size() > limits::name_bytes) {
+    std::size_t end = limits::name_bytes;
+    while (end > 0 && (static_cast<unsigned char>(value[end]) & 0xC0U) == 0x80U) --end;
+    value.resize(end);
+  }
+  return value;
+}
+
+SessionFacts facts_of(const rdpSettings* settings) {
+  return {.client_name = name(setting(settings, FreeRDP_ClientHostname)),
+          .user = name(setting(settings, FreeRDP_Username)),
+          .domain = name(setting(settings, FreeRDP_Domain)),
+          .terminal_server = name(setting(settings, FreeRDP_ServerHostname))};
+}
+
+std::vector<std::string> arguments_of(const ADDIN_ARGV* data) {
+  std::vector<std::string> arguments;
+  for (int index = 1; data != nullptr && index < data->argc; ++index)
+    arguments.emplace_back(data->argv[index]);
+  return arguments;
+}
+
+/// Everything in one place that keeps us from working in this connection.
+Result<std::shared_ptr<Worker>> begin(IDRDYNVC_ENTRY_POINTS* freerdp,
+                                      const std::shared_ptr<FreeRdpLog>& log) {
+  const auto arguments = parse_arguments(arguments_of(freerdp->GetPluginData(freerdp)));
+  if (!arguments) return arguments.error();
+  const auto configuration = load_configuration(*arguments);
+  if (!configuration) return configuration.error();
+  log->configure(configuration->log);
+
+  // FreeRDP has one listener for a name: a second one would replace the first, and free it under
+  // its owner.
+  const rdpSettings* settings = freerdp->GetRdpSettings(freerdp);
+  if (freerdp->GetPlugin(freerdp, own_usb_redirection) != nullptr ||
+      freerdp_dynamic_channel_collection_find(settings, own_usb_redirection) != nullptr) {
+    return fail(ErrorCode::config,
+                "FreeRDP's own USB redirection (option /usb) is on and has the channel URBDRC; "
+                "remove /usb to get the "
+                "sticks of the USB server");
+  }
+  if (freerdp->GetPlugin(freerdp, plugin_name) != nullptr) {
+    return fail(ErrorCode::config, "/dvc:tillbridge is given twice; the first one counts");
+  }
+  return Worker::start(*configuration, facts_of(settings), log);
+}
+
+void enter(IDRDYNVC_ENTRY_POINTS* freerdp) {
+  const auto log = std::make_shared<FreeRdpLog>();
+  auto worker = begin(freerdp, log);
+  if (!worker) {
+    log->write(Level::error, worker.error().message + inert);
+    return;
+  }
+  auto instance = std::make_unique<Instance>(*worker, log);
+  if (freerdp->RegisterPlugin(freerdp, plugin_name, instance->plugin()) != CHANNEL_RC_OK) {
+    log->write(Level::error, std::string("FreeRDP did not register the plugin") + inert);
+    return;
+  }
+  (void)instance.release();  // FreeRDP's now, until it calls Terminated
+}
+
+}  // namespace
+}  // namespace tillbridge::plugin
+
+extern "C" __attribute__((visibility("default"))) UINT VCAPITYPE
+DVCPluginEntry(IDRDYNVC_ENTRY_POINTS* pEntryPoints);
+
+UINT VCAPITYPE
+DVCPluginEntry(IDRDYNVC_ENTRY_POINTS* pEntryPoints) {  // FreeRDP looks it up by this name
+  try {
+    tillbridge::plugin::enter(pEntryPoints);
+  } catch (const std::exception& problem) {
+    try {
+      tillbridge::plugin::FreeRdpLog().write(
+          tillbridge::plugin::Level::error,
+          "cannot start: " + std::string(problem.what()) + tillbridge::plugin::inert);
+    } catch (...) {
+      return CHANNEL_RC_OK;
+    }
+  } catch (...) {
+    return CHANNEL_RC_OK;
+  }
+  return CHANNEL_RC_OK;
+}

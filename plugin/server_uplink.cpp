@@ -1,0 +1,267 @@
+#include "plugin/server_uplink.hpp"
+
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "channel/bytes/limits.hpp"
+
+namespace tillbridge::plugin {
+namespace {
+
+link::SessionId new_session() {
+  std::random_device source;  // the kernel's own randomness
+  link::SessionId session{};
+  for (auto& byte : session) byte = static_cast<std::uint8_t>(source() & 0xFFU);
+  return session;
+}
+
+rdpeusb::ResetPolicy reset_policy(const std::string& name) {
+  if (name == "pass") return rdpeusb::ResetPolicy::pass;
+  if (name == "refuse") return rdpeusb::ResetPolicy::refuse;
+  return rdpeusb::ResetPolicy::soften;  // also for a word of a newer server: the one that cannot
+                                        // lock a TSE
+}
+
+Dialer::Target target_of(const ServerSource& source, transport::TlsContext tls) {
+  return {source.host, source.port, std::move(tls), source.name};
+}
+
+}  // namespace
+
+ServerUplink::ServerUplink(transport::Loop& loop, ServerSource source, transport::TlsContext tls,
+                           SessionFacts facts, Log& log)
+    : loop_(loop),
+      source_(std::move(source)),
+      facts_(std::move(facts)),
+      log_(log),
+      dialer_(loop, target_of(source_, std::move(tls)), log),
+      deadline_(loop,
+                [this] {
+                  if (!endpoint_) return;
+                  endpoint_->advance(loop_.now());
+                  take_events();
+                }),
+      stopping_(loop) {}
+
+void ServerUplink::start(Events events) {
+  events_ = std::move(events);
+  dialer_.start([this](std::unique_ptr<transport::Stream> stream) { greet(std::move(stream)); });
+}
+
+void ServerUplink::greet(std::unique_ptr<transport::Stream> stream) {
+  stream_ = std::move(stream);
+  endpoint_.emplace(link::Side::till, new_session());
+  established_ = false;
+  blocked_ = false;
+  goodbye_.clear();
+  endpoint_->connected(loop_.now());
+  stream_->start({.received = [this](ByteView bytes) { receive(bytes); },
+                  .drained = [this] { tell_if_writable(); },
+                  .closed = [this](const std::optional<Error>& error) { closed(error); }});
+  flush();
+}
+
+void ServerUplink::receive(ByteView bytes) {
+  if (stopped_) return;
+  endpoint_->receive(bytes, loop_.now());
+  take_events();
+}
+
+void ServerUplink::take_events() {
+  // A callback may end the connection: ask for it anew each time.
+  while (endpoint_ && !broken_) {
+    auto event = endpoint_->poll_event();
+    if (!event) break;
+    take(std::move(*event));
+  }
+  if (broken_) {
+    const std::string why = std::exchange(broken_, std::nullopt)->message;
+    lose(Level::warning,
+         "the link to USB server " + dialer_.address() + " failed: " + why + "; connecting again");
+    return;
+  }
+  flush();
+  tell_if_writable();
+}
+
+void ServerUplink::take(link::Endpoint::Event event) {
+  if (auto* data = std::get_if<link::Endpoint::Data>(&event)) {
+    if (const auto stick = stick_of(data->stream)) events_.received(*stick, data->bytes);
+  } else if (auto* control = std::get_if<link::Endpoint::Control>(&event)) {
+    take(control->message);
+  } else if (auto* failed = std::get_if<link::Endpoint::Failed>(&event)) {
+    broken_ = std::move(failed->error);
+  } else {
+    established_ = true;
+    dialer_.works();
+    log_.write(Level::info, "connected to USB server " + dialer_.address());
+    endpoint_->send_control(link::Hello{.software = "tillbridge " TILLBRIDGE_VERSION,
+                                        .client_name = facts_.client_name,
+                                        .user = facts_.user,
+                                        .domain = facts_.domain,
+                                        .terminal_server = facts_.terminal_server},
+                            loop_.now());
+  }
+}
+
+void ServerUplink::take(const link::ControlMessage& message) {
+  if (const auto* grant = std::get_if<link::Granted>(&message)) {
+    granted(*grant);
+  } else if (const auto* revocation = std::get_if<link::Revoked>(&message)) {
+    revoked(*revocation);
+  } else if (const auto* nothing = std::get_if<link::NothingForYou>(&message)) {
+    dialer_.report(Level::warning, "USB server " + dialer_.address() +
+                                       " has no stick for this till now: " + nothing->message);
+  } else if (const auto* goodbye = std::get_if<link::Goodbye>(&message)) {
+    goodbye_ = goodbye->reason;
+  } else {
+    log_.write(Level::debug,
+               "USB server " + dialer_.address() + " sent a message that only tills send; ignored");
+  }
+}
+
+void ServerUplink::granted(const link::Granted& grant) {
+  if (grant.stream == link::control_stream || stick_of(grant.stream)) {
+    broken_ = fail(ErrorCode::protocol, "it granted a stick on stream " +
+                                            std::to_string(grant.stream) + ", which is in use");
+    return;
+  }
+  if (sticks_.size() >= limits::sticks_per_till) {
+    log_.write(Level::warning, "stick " + grant.label + " is one more than the " +
+                                   std::to_string(limits::sticks_per_till) +
+                                   " that a till can have; map fewer sticks to this till");
+    endpoint_->send_control(link::Released{grant.stream}, loop_.now());
+    return;
+  }
+  const StickId stick = ++last_stick_;
+  sticks_.emplace(stick, grant.stream);
+  events_.offered({.stick = stick,
+                   .busid = grant.busid,
+                   .label = grant.label.empty() ? grant.busid : grant.label,
+                   .reset = reset_policy(grant.reset_policy)});
+}
+
+void ServerUplink::revoked(const link::Revoked& revocation) {
+  const auto stick = stick_of(revocation.stream);
+  if (!stick) return;  // released a moment ago
+  sticks_.erase(*stick);
+  events_.withdrawn(
+      *stick, revocation.unplugged ? "it was unplugged from the USB server" : revocation.reason);
+}
+
+std::optional<StickId> ServerUplink::stick_of(link::StreamId stream) const {
+  for (const auto& [stick, its_stream] : sticks_) {
+    if (its_stream == stream) return stick;
+  }
+  return std::nullopt;
+}
+
+void ServerUplink::closed(const std::optional<Error>& error) {
+  if (stopped_) {
+    finish_stop();
+    return;
+  }
+  const std::string cause = error ? error->message : "it closed the connection";
+  if (!goodbye_.empty()) {
+    lose(Level::warning, "USB server " + dialer_.address() + " ended the link: " + goodbye_);
+  } else if (established_) {
+    lose(Level::warning,
+         "lost the link to USB server " + dialer_.address() + ": " + cause + "; connecting again");
+  } else {
+    // With TLS 1.3 a server refuses the client's certificate only after the client thinks the
+    // handshake is over.
+    lose(Level::warning, "USB server " + dialer_.address() + " does not let this till in: " +
+                             cause + "; is the certificate " + source_.certificate.string() +
+                             " issued by that server's authority and still valid?");
+  }
+}
+
+void ServerUplink::lose(Level level, const std::string& why) {
+  if (stopped_) {
+    finish_stop();
+    return;
+  }
+  stream_.reset();
+  endpoint_.reset();
+  deadline_.cancel();
+  // Resuming the session on a new connection would keep the sticks; until then each is gone with
+  // its connection.
+  const auto sticks = std::exchange(sticks_, {});
+  for (const auto& [stick, stream] : sticks) {
+    events_.withdrawn(stick, "the link to the USB server is lost");
+  }
+  dialer_.lost(level, why);
+}
+
+bool ServerUplink::can_send() const {
+  return endpoint_ && stream_ && endpoint_->can_send() &&
+         stream_->queued_bytes() < transport::Stream::write_queue_high_water;
+}
+
+void ServerUplink::tell_if_writable() {
+  if (stopped_) return;
+  const bool writable = can_send();
+  if (writable && blocked_) events_.writable();
+  blocked_ = !can_send();
+}
+
+void ServerUplink::send(StickId stick, Bytes bytes) {
+  const auto found = sticks_.find(stick);
+  if (found == sticks_.end() || !endpoint_) return;
+  endpoint_->send(found->second, bytes, loop_.now());
+  flush();
+  blocked_ = !can_send();
+}
+
+void ServerUplink::usable(StickId /*stick*/) {}
+
+void ServerUplink::release(StickId stick) {
+  const auto found = sticks_.find(stick);
+  if (found == sticks_.end()) return;
+  const link::StreamId stream = found->second;
+  sticks_.erase(found);
+  if (!endpoint_) return;
+  endpoint_->send_control(link::Released{stream}, loop_.now());
+  flush();
+}
+
+void ServerUplink::refuse(StickId stick, const std::string& why) {
+  dialer_.report(Level::error, why);
+  release(stick);
+}
+
+void ServerUplink::stop(std::function<void()> stopped) {
+  dialer_.stop();
+  if (!stream_ || !endpoint_ || !established_) {
+    stream_.reset();
+    stopped();
+    return;
+  }
+  const auto sticks = std::exchange(sticks_, {});
+  for (const auto& [stick, stream] : sticks) {
+    endpoint_->send_control(link::Released{stream}, loop_.now());
+  }
+  endpoint_->send_control(link::Goodbye{"the RDP session ended"}, loop_.now());
+  flush();
+  stopped_ = std::move(stopped);
+  deadline_.cancel();
+  stopping_.arm(loop_.now() + stop_patience, [this] { finish_stop(); });
+  stream_->close();
+}
+
+void ServerUplink::finish_stop() {
+  stopping_.cancel();
+  stream_.reset();
+  endpoint_.reset();
+  if (stopped_) std::exchange(stopped_, nullptr)();
+}
+
+void ServerUplink::flush() {
+  if (!stream_ || !endpoint_) return;
+  Bytes output = endpoint_->take_output();
+  if (!output.empty()) stream_->write(std::move(output));
+  deadline_.set(endpoint_->next_deadline());
+}
+
+}  // namespace tillbridge::plugin
