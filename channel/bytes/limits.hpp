@@ -36,6 +36,8 @@ inline constexpr std::size_t rdpeusb_string_units = 4096;
 inline constexpr std::uint32_t rdpeusb_io_control_bytes = 64U << 10U;
 /// Device channels of one RDP connection; USB itself stops at 127 devices a bus.
 inline constexpr std::size_t rdpeusb_channels = 128;
+/// Requests that a client never completed although they were cancelled: above this its channel is given up.
+inline constexpr std::size_t rdpeusb_abandoned_requests = 256;
 
 // --- USB/IP ------------------------------------------------------------------------------------------------
 inline constexpr std::size_t usbip_exported_devices = 128;
@@ -81,5 +83,9 @@ inline constexpr std::size_t terminal_sessions = 64;
 inline constexpr std::size_t dynamic_channel_pdu_bytes = 16256;
 /// Messages waiting for a client that does not read. Above this its session ends.
 inline constexpr std::size_t terminal_kept_bytes = 64U << 20U;
+
+// --- simulator ---------------------------------------------------------------------------------------------
+/// What a simulated serial device holds before it takes no more.
+inline constexpr std::size_t simulated_serial_buffer_bytes = 4096;
 
 }  // namespace tillbridge::limits

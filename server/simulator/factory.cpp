@@ -1,0 +1,203 @@
+#include "server/simulator/factory.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "server/simulator/fat_image.hpp"
+#include "server/simulator/mass_storage_stick.hpp"
+#include "server/simulator/medium.hpp"
+#include "server/simulator/serial_echo.hpp"
+
+namespace tillbridge::simulator {
+namespace {
+
+constexpr std::uint32_t most_delay_us = 60'000'000;
+constexpr std::uint32_t fewest_mib = 8, most_mib = 1U << 20U;
+constexpr std::uint64_t blocks_per_mib = (1U << 20U) / block_bytes;
+/// A string descriptor holds 126 UTF-16 units; no text needs more of them than it has bytes.
+constexpr std::size_t most_string_bytes = 126;
+/// What VPD page 83 can hold besides vendor and product.
+constexpr std::size_t most_serial_digits = 126;
+
+Error wrong(std::string_view key, std::string_view value, std::string_view allowed) {
+  std::string message(key);
+  message.append(" = \"").append(value).append("\": ").append(allowed);
+  return fail(ErrorCode::config, std::move(message));
+}
+
+bool printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7F; });
+}
+
+bool upper_case_hexadecimal(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); });
+}
+
+/// Sixteen digits that follow from the path (FNV-1a), so that two sticks differ and each stays the
+/// same.
+std::string serial_from(std::string_view path) {
+  std::uint64_t hash = 0xCBF29CE484222325U;
+  for (const char c : path) {
+    hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001B3U;
+  }
+  std::string digits;
+  for (unsigned shift = 64; shift > 0; shift -= 4) {
+    digits.push_back("0123456789ABCDEF"[(hash >> (shift - 4)) & 0xFU]);
+  }
+  return digits;
+}
+
+std::string or_default(const std::string& text, std::string fallback) {
+  return text.empty() ? std::move(fallback) : text;
+}
+
+std::uint16_t or_default(std::uint16_t number, std::uint16_t fallback) {
+  return number == 0 ? fallback : number;
+}
+
+Status check_common(const DeviceOptions& options) {
+  if (options.speed != "high" && options.speed != "full") {
+    return wrong("speed", options.speed, "must be high or full");
+  }
+  if (options.delay_us > most_delay_us) {
+    return wrong("delay_us", std::to_string(options.delay_us), "must be at most 60000000 (60 s)");
+  }
+  const std::pair<const char*, const std::string*> texts[] = {
+      {"manufacturer", &options.manufacturer},
+      {"product", &options.product},
+      {"serial", &options.serial}};
+  for (const auto& [key, text] : texts) {
+    if (text->size() > most_string_bytes) {
+      return wrong(key, *text, "must have at most 126 characters");
+    }
+  }
+  return {};
+}
+
+Status check_stick(const DeviceOptions& options) {
+  if (!options.serial.empty() &&
+      (options.serial.size() < 12 || options.serial.size() > most_serial_digits ||
+       !upper_case_hexadecimal(options.serial))) {
+    return wrong("serial", options.serial,
+                 "must be at least 12 digits 0-9 and A-F; systems tell two sticks apart by it");
+  }
+  if (options.size_mib < fewest_mib || options.size_mib > most_mib) {
+    return wrong("size_mib", std::to_string(options.size_mib), "must be from 8 to 1048576");
+  }
+  struct Field {
+    const char* key;
+    const std::string& text;
+    std::size_t size;
+  };
+  for (const Field& field : {Field{"inquiry_vendor", options.inquiry_vendor, 8},
+                             Field{"inquiry_product", options.inquiry_product, 16},
+                             Field{"inquiry_revision", options.inquiry_revision, 4}}) {
+    if (field.text.size() > field.size || !printable(field.text)) {
+      return wrong(field.key, field.text,
+                   "must be at most " + std::to_string(field.size) + " ASCII characters");
+    }
+  }
+  return {};
+}
+
+Bytes readme_text() {
+  constexpr std::string_view text =
+      "This is a simulated stick. Nothing on it is signed and nothing on it is kept\r\n"
+      "unless it was given a file (image) in the server's configuration.\r\n"
+      "PATTERN.BIN holds 1 MiB of known bytes for tests.\r\n";
+  return {text.begin(), text.end()};
+}
+
+Status format(Medium& medium, const DeviceOptions& options) {
+  FatOptions fat;
+  fat.label = options.label;
+  fat.cluster_bytes = options.cluster_bytes;
+  if (options.sample_files) {
+    fat.files.push_back({"README.TXT", readme_text()});
+    fat.files.push_back({"PATTERN.BIN", pattern_bytes(1U << 20U, 1)});
+  }
+  const auto layout = write_fat_image(medium, fat);
+  if (!layout) return layout.error();
+  return {};
+}
+
+Result<std::unique_ptr<Medium>> existing_medium(const std::string& image) {
+  auto file = FileMedium::open(image);
+  if (!file) return file.error();
+  if ((*file)->block_count() > std::uint64_t{most_mib} * blocks_per_mib) {
+    return wrong("image", image, "must not be larger than 1 TiB");
+  }
+  return std::unique_ptr<Medium>(std::move(*file));
+}
+
+Result<std::unique_ptr<Medium>> new_medium(const DeviceOptions& options) {
+  const std::uint64_t blocks = options.size_mib * blocks_per_mib;
+  std::unique_ptr<Medium> medium;
+  if (options.image.empty()) {
+    medium = std::make_unique<MemoryMedium>(blocks);
+  } else {
+    auto file = FileMedium::create(options.image, blocks);
+    if (!file) return file.error();
+    medium = std::move(*file);
+  }
+  if (const Status status = format(*medium, options); !status) {
+    // A half-made disk must not be taken for a finished one at the next start.
+    std::error_code ignored;
+    if (!options.image.empty()) std::filesystem::remove(options.image, ignored);
+    return status.error();
+  }
+  return medium;
+}
+
+Result<std::unique_ptr<Device>> make_stick(const DeviceOptions& options) {
+  if (const Status status = check_stick(options); !status) return status.error();
+  const StickOptions defaults;
+  StickOptions stick;
+  stick.vendor_id = or_default(options.vendor_id, defaults.vendor_id);
+  stick.product_id = or_default(options.product_id, defaults.product_id);
+  stick.manufacturer = or_default(options.manufacturer, defaults.manufacturer);
+  stick.product = or_default(options.product, defaults.product);
+  stick.serial = or_default(options.serial, serial_from(options.path));
+  stick.path = options.path;
+  stick.speed = options.speed == "high" ? usb::Speed::high : usb::Speed::full;
+  stick.inquiry_vendor = or_default(options.inquiry_vendor, defaults.inquiry_vendor);
+  stick.inquiry_product = or_default(options.inquiry_product, defaults.inquiry_product);
+  stick.inquiry_revision = or_default(options.inquiry_revision, defaults.inquiry_revision);
+  stick.write_protected = options.write_protected;
+  stick.delay = Duration(options.delay_us);
+
+  std::error_code ignored;
+  const bool exists = !options.image.empty() && std::filesystem::exists(options.image, ignored);
+  auto medium = exists ? existing_medium(options.image) : new_medium(options);
+  if (!medium) return medium.error();
+  return std::unique_ptr<Device>(std::make_unique<MassStorageStick>(std::move(*medium), stick));
+}
+
+Result<std::unique_ptr<Device>> make_serial(const DeviceOptions& options) {
+  const SerialOptions defaults;
+  SerialOptions serial;
+  serial.vendor_id = or_default(options.vendor_id, defaults.vendor_id);
+  serial.product_id = or_default(options.product_id, defaults.product_id);
+  serial.manufacturer = or_default(options.manufacturer, defaults.manufacturer);
+  serial.product = or_default(options.product, defaults.product);
+  serial.serial = or_default(options.serial, serial_from(options.path));
+  serial.path = options.path;
+  serial.speed = options.speed == "high" ? usb::Speed::high : usb::Speed::full;
+  serial.delay = Duration(options.delay_us);
+  return std::unique_ptr<Device>(std::make_unique<SerialEcho>(serial));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> make_device(const DeviceOptions& options) {
+  if (const Status status = check_common(options); !status) return status.error();
+  if (options.kind == "mass-storage") return make_stick(options);
+  if (options.kind == "serial-echo") return make_serial(options);
+  return wrong("kind", options.kind, "must be mass-storage or serial-echo");
+}
+
+}  // namespace tillbridge::simulator
