@@ -1,4 +1,5 @@
-// What both ends say on stream 0, as JSON objects with a "type" (PROTOCOL.md lists them with examples).
+// What both ends say on stream 0, as JSON objects with a "type" (PROTOCOL.md lists them with
+// examples).
 #pragma once
 
 #include <cstdint>
@@ -10,9 +11,9 @@
 
 namespace tillbridge::link {
 
-/// till -> server, first message: what the mapping and the audit want to know of the session. Free text of a
-/// person's configuration or of the RDP connection; at most limits::name_bytes each. Never used as identity: that is
-/// the certificate.
+/// till -> server, first message: what the mapping and the audit want to know of the session. Free
+/// text of a person's configuration or of the RDP connection; at most limits::name_bytes each.
+/// Never used as identity: that is the certificate.
 struct Hello {
   std::string software;         ///< "tillbridge 0.1.0"
   std::string client_name;      ///< the thin client's name
@@ -20,20 +21,39 @@ struct Hello {
   std::string terminal_server;  ///< the host that the thin client connects to
 };
 /// server -> till: a stick is yours; import `busid` on stream `stream`.
-struct Granted { std::uint16_t stream = 0; std::string busid, label, serial; std::string reset_policy; bool pipeline = false; };
+struct Granted {
+  std::uint16_t stream = 0;
+  std::string busid, label, serial;
+  std::string reset_policy;
+  bool pipeline = false;
+};
 /// server -> till: the admin took it away, or the stick was unplugged. The stream is dead.
-struct Revoked { std::uint16_t stream = 0; std::string reason; bool unplugged = false; };
-/// server -> till: this till gets no stick now; `message` says why and what to do. The link stays up: a stick may come.
-struct NothingForYou { std::string message; };
+struct Revoked {
+  std::uint16_t stream = 0;
+  std::string reason;
+  bool unplugged = false;
+};
+/// server -> till: this till gets no stick now; `message` says why and what to do. The link stays
+/// up: a stick may come.
+struct NothingForYou {
+  std::string message;
+};
 /// till -> server: done with the stick of this stream.
-struct Released { std::uint16_t stream = 0; };
+struct Released {
+  std::uint16_t stream = 0;
+};
 /// either way, before closing on purpose.
-struct Goodbye { std::string reason; };
+struct Goodbye {
+  std::string reason;
+};
 
 using ControlMessage = std::variant<Hello, Granted, Revoked, NothingForYou, Released, Goodbye>;
 
+/// Texts are cut to their limits; what is not UTF-8 in them is replaced.
 [[nodiscard]] Bytes encode(const ControlMessage& message);
-/// Unknown keys are ignored, an unknown type is an error with code `protocol` that the receiver logs and ignores.
+/// Unknown keys are ignored, missing texts are empty, control characters in texts become spaces. An
+/// unknown type is an error with code `protocol` that the receiver logs and ignores; `malformed`
+/// and `limit` end the link.
 [[nodiscard]] Result<ControlMessage> decode_control_message(ByteView json);
 
 }  // namespace tillbridge::link
