@@ -352,13 +352,24 @@ std::vector<IsochronousPacket> decode_packets(ByteReader& in, std::uint32_t coun
   return packets;
 }
 
+bool fits(const TsUrb& urb) {
+  const auto* body = std::get_if<SelectConfiguration>(&urb.body);
+  if (body == nullptr) return true;
+  std::size_t size = TsUrb::header_size + 4 /* IsValid, padding */ + 4 /* NumInterfaces */ +
+                     body->descriptor.size();
+  for (const InterfaceInformation& interface : body->interfaces) {
+    size += InterfaceInformation::fixed_size + interface.pipes.size() * PipeInformation::size;
+  }
+  return size <= 0xFFFF;
+}
+
 void encode(ByteWriter& out, const TsUrb& urb) {
   const std::size_t start = out.size();
   out.u16le(0);
   out.u16le(urb.function);
   out.u32le((urb.request & ~no_ack_bit) | (urb.no_ack ? no_ack_bit : 0U));
   std::visit(BodyEncoder{out}, urb.body);
-  assert(out.size() - start <= 0xFFFF);
+  assert(fits(urb) && out.size() - start <= 0xFFFF);
   out.patch_u16le(start, static_cast<std::uint16_t>(out.size() - start));
 }
 

@@ -169,8 +169,10 @@ struct TsUrb {
   Body body;
 };
 
-/// Appends the TS_URB. The body must be the one of its function, and fit TS_URB_HEADER.Size (65535
-/// bytes).
+/// TS_URB_HEADER.Size is a u16: whether the URB fits it. Only SELECT_CONFIGURATION can be too
+/// large.
+[[nodiscard]] bool fits(const TsUrb& urb);
+/// Appends the TS_URB. The body must be the one of its function, and it must fit.
 void encode(ByteWriter& out, const TsUrb& urb);
 /// `bytes` is exactly the TS_URB. Errors: `malformed`; `limit` for counts above limits.hpp;
 /// `refused` for a URB function that this protocol does not carry.

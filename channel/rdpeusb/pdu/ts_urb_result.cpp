@@ -117,13 +117,24 @@ IsochronousResult decode_isochronous(ByteReader& in) {
 
 }  // namespace
 
+bool fits(const TsUrbResult& result) {
+  const auto* body = std::get_if<SelectConfigurationResult>(&result.body);
+  if (body == nullptr) return true;
+  std::size_t size = TsUrbResult::header_size + 4 /* ConfigurationHandle */ + 4 /* NumInterfaces */;
+  for (const InterfaceInformationResult& interface : body->interfaces) {
+    size += InterfaceInformationResult::fixed_size +
+            interface.pipes.size() * PipeInformationResult::size;
+  }
+  return size <= 0xFFFF;
+}
+
 void encode(ByteWriter& out, const TsUrbResult& result) {
   const std::size_t start = out.size();
   out.u16le(0);
   out.u16le(result.padding);
   out.u32le(result.status);
   std::visit(BodyEncoder{out}, result.body);
-  assert(out.size() - start <= 0xFFFF);
+  assert(fits(result) && out.size() - start <= 0xFFFF);
   out.patch_u16le(start, static_cast<std::uint16_t>(out.size() - start));
 }
 

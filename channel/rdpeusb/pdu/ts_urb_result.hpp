@@ -81,7 +81,10 @@ struct TsUrbResult {
   bool operator==(const TsUrbResult&) const = default;
 };
 
-/// Appends the result; it must fit TS_URB_RESULT_HEADER.Size (65535 bytes).
+/// TS_URB_RESULT_HEADER.Size is a u16: whether the result fits it. A hostile SELECT_CONFIGURATION
+/// that names one interface often enough can ask for a result that does not.
+[[nodiscard]] bool fits(const TsUrbResult& result);
+/// Appends the result; it must fit.
 void encode(ByteWriter& out, const TsUrbResult& result);
 /// `bytes` is exactly the result of a URB of `function`. A failed status may come as the bare
 /// header for every function: the specification does not say what a failure looks like, so both
