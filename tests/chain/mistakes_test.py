@@ -1,0 +1,131 @@
+"""Each mistake of a person gives a clear message and exit code, and the RDP session goes on."""
+
+import socket
+import subprocess
+
+from chain_support import image, main
+
+STICK = {"kind": "mass-storage", "serial": "5A2F00000001"}
+MAP = {"stick": "1209:0001:5A2F00000001", "till": "kasse-01"}
+
+
+def a_till(c, config):
+    terminal = c.terminal("--sink", "probe", "--probe-stay")
+    client = c.client(terminal.port, config)
+    terminal.wait_for("opened by user", 60)
+    return terminal, client
+
+
+def goes_on(client):
+    assert client.process.poll() is None, "the RDP session must not end because of the stick"
+
+
+def test_server_unreachable(c):
+    c.certificates("kasse-01")
+    with socket.socket() as unused:  # bound and not listening: a port that surely refuses
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        _, client = a_till(c, c.till_config("kasse-01", port))
+        client.wait_for(rf"localhost:{port}.*(refused|does not answer)", 30)
+        goes_on(client)
+
+
+def test_certificate_unknown(c):
+    c.certificates("kasse-01")
+    server = c.usb_server([STICK], [MAP])
+    (c.directory / "pki").rename(c.directory / "pki-of-the-server")
+    c.certificates("kasse-01")  # another authority
+    pki = c.directory / "pki"
+    (pki / "ca.crt").write_bytes((c.directory / "pki-of-the-server/ca.crt").read_bytes())
+    _, client = a_till(c, c.till_config("kasse-01", server.port))
+    server.wait_for(r"refused.*(certificate|authority)", 30)
+    client.wait_for(r"does not (know|accept).*certificate", 30)
+    goes_on(client)
+
+
+def test_certificate_of_another_server(c):
+    c.certificates("kasse-01")
+    server = c.usb_server([STICK], [MAP])
+    (c.directory / "pki").rename(c.directory / "pki-of-the-server")
+    c.certificates("kasse-01")
+    _, client = a_till(c, c.till_config("kasse-01", server.port))
+    client.wait_for(r"certificate.*ca\.crt", 30)
+    goes_on(client)
+
+
+def test_stick_not_mapped(c):
+    c.certificates("kasse-01", "kasse-02")
+    server = c.usb_server([STICK], [MAP])
+    _, client = a_till(c, c.till_config("kasse-02", server.port))
+    server.wait_for(r"kasse-02 gets no stick", 30)
+    client.wait_for(r"(no stick|mapped).*kasse-02|kasse-02.*(no stick|\[\[map\]\])", 30)
+    goes_on(client)
+
+
+def test_stick_unplugged_during_a_transfer(c):
+    """Gone in the session within 1 s, and back when it is plugged in again."""
+    control = c.directory / "control.sock"
+    path = image(c, "stick.img", 64)
+    c.certificates("kasse-01")
+    server = c.usb_server([{**STICK, "image": path, "delay_us": 20000}], [MAP], f'[simulation]\ncontrol = "{control}"')
+    terminal = c.terminal("--sink", "probe", "--probe-stay", "--json", "--probe-read", "0:131072")
+    client = c.client(terminal.port, c.till_config("kasse-01", server.port))
+    terminal.wait_for("device_arrived", 60)
+    server.wait_for("lease begun", 30)
+    mark = terminal.mark()
+    assert tell(control, "unplug 5A2F00000001") == "ok"
+    server.wait_for("unplugged", 10)
+    terminal.wait_for('"event":"device_gone"', 10, mark)
+    took_s = terminal.time_of('"event":"device_gone"', mark) - server.time_of("unplugged")
+    assert took_s < 1.0, f"the device was gone in the session after {took_s:.2f} s"
+    goes_on(client)
+    mark = terminal.mark()
+    assert tell(control, "plug 5A2F00000001") == "ok"
+    terminal.wait_for("device_arrived", 30, mark)
+
+
+def tell(control, line):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(control))
+        connection.sendall(line.encode() + b"\n")
+        return connection.makefile().readline().strip()
+
+
+def run(c, *command):
+    return subprocess.run([str(word) for word in command], text=True, capture_output=True, timeout=30, env=c.environment())
+
+
+def test_typo_in_the_server_configuration(c):
+    config = c.file("typo.toml", '[link]\nlisten = "127.0.0.1:0"\ncertificat = "x"\n')
+    ended = run(c, c.build / "server/usb/tillbridged", "--config", config)
+    assert ended.returncode == 2, ended
+    assert f"{config}:3" in ended.stderr and "certificat" in ended.stderr and "certificate" in ended.stderr, ended.stderr
+
+
+def test_typo_in_the_till_configuration(c):
+    config = c.file("till.toml", '[server]\nhost = "localhost"\n[tls]\ncertificat = "x"\n')
+    _, client = a_till(c, config)
+    client.wait_for(rf"{config}:4.*certificat", 30)
+    goes_on(client)
+
+
+def test_missing_configuration(c):
+    ended = run(c, c.build / "server/usb/tillbridged", "--config", c.directory / "nowhere.toml")
+    assert ended.returncode == 2 and "nowhere.toml" in ended.stderr, ended
+
+
+def test_port_in_use(c):
+    c.certificates("kasse-01")
+    first = c.usb_server([STICK], [MAP])
+    config = c.file("second.toml", first.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{first.port}"))
+    ended = run(c, c.build / "server/usb/tillbridged", "--config", config)
+    assert ended.returncode == 3 and str(first.port) in ended.stderr, ended
+
+
+def test_terminal_open_to_the_network_without_a_user(c):
+    ended = run(c, c.build / "server/terminal/tillbridge-terminal", "--sink", "probe", "--listen", "0.0.0.0:0")
+    assert ended.returncode == 2 and "--user" in ended.stderr, ended
+
+
+if __name__ == "__main__":
+    main(globals())
