@@ -15,8 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// --- encoding
-// ----------------------------------------------------------------------------------------------
+// --- encoding ---
 
 /// At most `limit` bytes, not ending within a UTF-8 character.
 std::string cut(const std::string& text, std::size_t limit) {
@@ -70,8 +69,7 @@ struct Encoder {
   }
 };
 
-// --- decoding
-// ----------------------------------------------------------------------------------------------
+// --- decoding ---
 
 bool is_control_character(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;

@@ -69,8 +69,7 @@ void Endpoint::connected(Instant now) {
   if (side_ == Side::till) say_hello();
 }
 
-// --- in
-// ----------------------------------------------------------------------------------------------------
+// --- in ---
 
 void Endpoint::receive(ByteView bytes, Instant now) {
   if (!connection_.open || failed_ || bytes.empty()) return;
@@ -263,8 +262,7 @@ void Endpoint::ack_received(std::uint64_t received) {
   }
 }
 
-// --- out
-// ---------------------------------------------------------------------------------------------------
+// --- out ---
 
 void Endpoint::send_control(const ControlMessage& message, Instant /*now*/) {
   keep(control_stream, encode(message));
@@ -346,8 +344,7 @@ void Endpoint::say_hello() {
   output.u64be(session_.received);
 }
 
-// --- time
-// --------------------------------------------------------------------------------------------------
+// --- time ---
 
 void Endpoint::advance(Instant now) {
   if (!connection_.open || failed_) return;
@@ -379,8 +376,7 @@ std::optional<Instant> Endpoint::next_deadline() const {
   return next;
 }
 
-// --- events
-// ------------------------------------------------------------------------------------------------
+// --- events ---
 
 std::optional<Endpoint::Event> Endpoint::poll_event() {
   if (events_.empty()) return std::nullopt;

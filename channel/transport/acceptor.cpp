@@ -7,7 +7,6 @@
 #include <asio/steady_timer.hpp>
 #include <sys/socket.h>
 
-#include "channel/bytes/limits.hpp"
 #include "channel/transport/loop_impl.hpp"
 #include "channel/transport/socket.hpp"
 #include "channel/transport/socket_stream.hpp"
@@ -24,12 +23,14 @@ constexpr std::chrono::milliseconds accept_pause{100};
 
 class Listener : public std::enable_shared_from_this<Listener> {
  public:
-  Listener(Loop::Impl& loop, std::optional<TlsContext> tls, Acceptor::Events events)
+  Listener(Loop::Impl& loop, std::optional<TlsContext> tls, Acceptor::Events events,
+           AcceptorLimits strangers)
       : loop_(loop),
         acceptor_(loop.context),
         pause_(loop.context),
         tls_(std::move(tls)),
-        events_(std::make_shared<const Acceptor::Events>(std::move(events))) {}
+        events_(std::make_shared<const Acceptor::Events>(std::move(events))),
+        strangers_(strangers) {}
 
   Status open(const std::string& address, std::uint16_t port);
   void accept_next();
@@ -45,6 +46,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   asio::steady_timer pause_;
   std::optional<TlsContext> tls_;
   std::shared_ptr<const Acceptor::Events> events_;  ///< none once closed
+  AcceptorLimits strangers_;
   std::uint16_t port_ = 0;
   /// Handed to each handshake; its use count tells how many there are.
   std::shared_ptr<void> slots_ = std::make_shared<char>();
@@ -104,10 +106,10 @@ void Listener::welcome(tcp::socket socket) {
   if (error) return;  // gone again
   Peer peer;
   peer.address = printed(remote);
-  const auto strangers = static_cast<std::size_t>(slots_.use_count() - 1);
-  if (tls_ && strangers >= limits::unauthenticated_connections) {
+  const auto held = static_cast<std::size_t>(slots_.use_count() - 1);
+  if (tls_ && held >= strangers_.unauthenticated_connections) {
     return refuse(peer.address, fail(ErrorCode::limit,
-                                     std::to_string(strangers) +
+                                     std::to_string(held) +
                                          " connections that have not shown a certificate are open "
                                          "already; the till will try again"));
   }
@@ -124,14 +126,15 @@ void Listener::welcome(tcp::socket socket) {
     return;
   }
   const std::string address = peer.address;
-  TlsHandshake::start(loop_, std::move(descriptor),
-                      {*tls_, "the till at " + address, {}, std::move(peer), slots_},
-                      [self = shared_from_this(), address](Result<std::unique_ptr<Stream>> result) {
-                        const auto events = self->events_;
-                        if (!events) return;
-                        if (!result) return self->refuse(address, result.error());
-                        if (events->accepted) events->accepted(std::move(*result));
-                      });
+  TlsHandshake::start(
+      loop_, std::move(descriptor),
+      {*tls_, "the till at " + address, {}, strangers_.handshake_timeout, std::move(peer), slots_},
+      [self = shared_from_this(), address](Result<std::unique_ptr<Stream>> result) {
+        const auto events = self->events_;
+        if (!events) return;
+        if (!result) return self->refuse(address, result.error());
+        if (events->accepted) events->accepted(std::move(*result));
+      });
 }
 
 void Listener::refuse(const std::string& peer, const Error& error) {
@@ -155,8 +158,10 @@ class SocketAcceptor final : public Acceptor {
 
 Result<std::unique_ptr<Acceptor>> Acceptor::listen(Loop& loop, const std::string& address,
                                                    std::uint16_t port,
-                                                   std::optional<TlsContext> tls, Events events) {
-  auto listener = std::make_shared<Listener>(loop.impl(), std::move(tls), std::move(events));
+                                                   std::optional<TlsContext> tls, Events events,
+                                                   AcceptorLimits strangers) {
+  auto listener =
+      std::make_shared<Listener>(loop.impl(), std::move(tls), std::move(events), strangers);
   if (Status status = listener->open(address, port); !status) return status.error();
   listener->accept_next();
   return std::unique_ptr<Acceptor>(std::make_unique<SocketAcceptor>(std::move(listener)));

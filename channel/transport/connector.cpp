@@ -153,7 +153,8 @@ void Connector::connected() {
         make_socket_stream(loop_, std::move(descriptor), std::move(wire), std::move(peer)));
   }
   handshake_ = TlsHandshake::start(
-      loop_, std::move(descriptor), {*tls_, label_, server_name_, std::move(peer), {}},
+      loop_, std::move(descriptor),
+      {*tls_, label_, server_name_, Connecting::handshake_timeout, std::move(peer), {}},
       [self = shared_from_this()](Result<std::unique_ptr<Stream>> result) {
         self->finish(std::move(result));
       });

@@ -35,8 +35,7 @@ Instant Loop::now() const {
   return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
 }
 
-// --- Timer
-// -------------------------------------------------------------------------------------------------
+// --- Timer ---
 
 struct Timer::Impl {
   explicit Impl(asio::io_context& context) : timer(context) {}
@@ -71,8 +70,7 @@ void Timer::cancel() {
   impl_->timer.cancel();
 }
 
-// --- FdWatch
-// -----------------------------------------------------------------------------------------------
+// --- FdWatch ---
 
 struct FdWatch::Impl : std::enable_shared_from_this<FdWatch::Impl> {
   Impl(asio::io_context& context, int fd, std::function<void(short)> callback)
@@ -105,8 +103,7 @@ FdWatch::~FdWatch() {
   impl_->descriptor.release();  // not ours to close; and at once, as its owner may close it next
 }
 
-// --- SignalWatch
-// -------------------------------------------------------------------------------------------
+// --- SignalWatch ---
 
 struct SignalWatch::Impl : std::enable_shared_from_this<SignalWatch::Impl> {
   Impl(asio::io_context& context, std::function<void(int)> callback)

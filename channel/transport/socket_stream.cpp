@@ -91,8 +91,7 @@ void SocketConnection::abandon() {
   end(std::nullopt);
 }
 
-// --- reading
-// -----------------------------------------------------------------------------------------------
+// --- reading ---
 
 void SocketConnection::resume_reading() {
   paused_ = false;
@@ -165,8 +164,7 @@ void SocketConnection::discard_some() {
   wait_readable();
 }
 
-// --- writing
-// -----------------------------------------------------------------------------------------------
+// --- writing ---
 
 void SocketConnection::write(Bytes bytes) {
   if (state_ != State::open || write_error_) return;
@@ -231,8 +229,7 @@ void SocketConnection::write_failed(Error error) {
   read_later();
 }
 
-// --- closing
-// -----------------------------------------------------------------------------------------------
+// --- closing ---
 
 void SocketConnection::close() {
   if (state_ != State::open) return;

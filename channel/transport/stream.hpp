@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "channel/bytes/limits.hpp"
 #include "channel/bytes/reader.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/transport/loop.hpp"
@@ -84,23 +85,25 @@ class TlsContext {
   std::shared_ptr<Impl> impl_;
 };
 
-/// Listens on one IP address. Streams that did not finish their TLS handshake within
-/// `handshake_timeout`, or above limits::unauthenticated_connections, are dropped and reported
-/// through `refused`, which says why: no certificate, unknown authority, expired, ... Callbacks may
-/// destroy the acceptor.
+/// What an acceptor lets strangers hold.
+struct AcceptorLimits {
+  std::chrono::milliseconds handshake_timeout = std::chrono::seconds(10);
+  std::size_t unauthenticated_connections = limits::unauthenticated_connections;
+};
+
+/// Listens on one IP address. Connections that have not finished their TLS handshake in time, or
+/// that are too many, are dropped and reported through `refused`, which says why: no certificate,
+/// unknown authority, expired, ... Callbacks may destroy the acceptor.
 class Acceptor {
  public:
   struct Events {
     std::function<void(std::unique_ptr<Stream>)> accepted;
     std::function<void(const std::string& peer_address, const Error&)> refused;
   };
-  static constexpr std::chrono::seconds handshake_timeout{10};
   /// `tls` absent: plain TCP. Port 0: the system chooses, see port().
-  [[nodiscard]] static Result<std::unique_ptr<Acceptor>> listen(Loop& loop,
-                                                                const std::string& address,
-                                                                std::uint16_t port,
-                                                                std::optional<TlsContext> tls,
-                                                                Events events);
+  [[nodiscard]] static Result<std::unique_ptr<Acceptor>> listen(
+      Loop& loop, const std::string& address, std::uint16_t port, std::optional<TlsContext> tls,
+      Events events, AcceptorLimits strangers = {});
   virtual ~Acceptor() = default;
   [[nodiscard]] virtual std::uint16_t port() const = 0;
 };
@@ -109,6 +112,7 @@ class Acceptor {
 class Connecting {
  public:
   static constexpr std::chrono::seconds resolve_timeout{10};
+  static constexpr std::chrono::seconds handshake_timeout{10};
   /// For each of the addresses of a name, of which the first `addresses_tried` are tried in turn.
   static constexpr std::chrono::seconds connect_timeout{5};
   static constexpr std::size_t addresses_tried = 8;

@@ -14,12 +14,12 @@ std::shared_ptr<TlsHandshake> TlsHandshake::start(Loop::Impl& loop, Descriptor d
                                                   Setting setting, Done done) {
   auto self = std::make_shared<TlsHandshake>(loop, std::move(descriptor), std::move(setting),
                                              std::move(done));
-  self->timer_.expires_after(Acceptor::handshake_timeout);
+  self->timer_.expires_after(self->setting_.timeout);
   self->timer_.async_wait([self](const asio::error_code& cancelled) {
     if (cancelled || self->over_) return;
     self->failed(fail(ErrorCode::unavailable,
                       self->setting_.peer_label + " did not finish the TLS handshake within " +
-                          std::to_string(Acceptor::handshake_timeout.count()) + " s"));
+                          std::to_string(self->setting_.timeout.count()) + " ms"));
   });
   self->wait(self->setting_.tls.impl()->side == TlsContext::Side::client ? Descriptor::wait_write
                                                                          : Descriptor::wait_read);

@@ -1,6 +1,7 @@
 // From a connected socket to a stream over TLS.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,6 +27,7 @@ class TlsHandshake : public std::enable_shared_from_this<TlsHandshake> {
     TlsContext tls;
     std::string peer_label;   ///< for messages
     std::string server_name;  ///< at the client
+    std::chrono::milliseconds timeout;
     Peer peer;
     /// Destroyed with the handshake, lingering included: counts what the listener holds of
     /// strangers.
