@@ -75,8 +75,15 @@ void ServerUplink::take_events() {
     if (!event) break;
     take(std::move(*event));
   }
+  while (endpoint_) {
+    const auto warning = endpoint_->poll_warning();
+    if (!warning) break;
+    log_.write(Level::debug, "link to USB server " + dialer_.address() + ": " + warning->message);
+  }
   if (broken_) {
     const std::string why = std::exchange(broken_, std::nullopt)->message;
+    flush();  // it tells the server why
+    if (stream_) stream_->close();
     lose(Level::warning,
          "the link to USB server " + dialer_.address() + " failed: " + why + "; connecting again");
     return;
@@ -209,7 +216,7 @@ void ServerUplink::tell_if_writable() {
 void ServerUplink::send(StickId stick, Bytes bytes) {
   const auto found = sticks_.find(stick);
   if (found == sticks_.end() || !endpoint_) return;
-  endpoint_->send(found->second, bytes, loop_.now());
+  endpoint_->send(found->second, std::move(bytes), loop_.now());
   flush();
   blocked_ = !can_send();
 }
