@@ -1,0 +1,98 @@
+// Service: accepts RDP clients and runs a session for each.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "channel/bytes/instant.hpp"
+#include "channel/bytes/result.hpp"
+#include "server/terminal/rdp/peer.hpp"
+#include "server/terminal/report.hpp"
+#include "server/terminal/session.hpp"
+#include "server/terminal/sink.hpp"
+
+namespace tillbridge::terminal {
+
+/// A descriptor that is closed with its owner.
+class Descriptor {
+ public:
+  explicit Descriptor(int descriptor = -1) noexcept : descriptor_(descriptor) {}
+  ~Descriptor();
+  Descriptor(Descriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int get() const noexcept { return descriptor_; }
+  [[nodiscard]] int release() noexcept { return std::exchange(descriptor_, -1); }
+
+ private:
+  int descriptor_;
+};
+
+/// The main thread accepts and watches; each session has a thread of its own (see Session).
+class Service {
+ public:
+  struct Settings {
+    std::string address;
+    std::uint16_t port = 0;
+    ServerIdentity identity;
+    std::optional<Account> account;
+    std::uint32_t sessions = 1;             ///< at a time
+    std::uint32_t exit_after_sessions = 0;  ///< 0: never
+    bool verdict_expected = false;          ///< a session without a verdict of its sink has failed
+    Session::Rules rules;
+    std::function<std::unique_ptr<Sink>()> make_sink;
+  };
+  /// A client has this long for TLS, logon and activation, then it is cut off: FreeRDP would wait for ever.
+  static constexpr Duration logon_patience = std::chrono::seconds(30);
+
+  Service(Settings settings, Reporter& reporter);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  /// Binds and listens; the address is reported.
+  [[nodiscard]] Status listen();
+  /// Until SIGINT, SIGTERM or the last of `exit_after_sessions`. The caller has blocked both signals in all threads.
+  /// False if a session's sink failed.
+  [[nodiscard]] bool run();
+
+ private:
+  struct Running {
+    std::uint32_t number = 0;
+    std::thread thread;
+    Descriptor socket;  ///< a duplicate: to cut the client off while FreeRDP waits for it
+    Instant logon_ends{};
+    bool cut_off = false;
+    std::atomic<bool> activated = false;
+    std::atomic<bool> over = false;
+    SessionOutcome outcome;  ///< written before `over`
+  };
+
+  void accept();
+  void start_session(Descriptor socket, const std::string& address);
+  void run_session(Running& running, int socket, const std::string& address);
+  void collect();
+  void cut_off_silent(Instant now);
+  [[nodiscard]] std::optional<Instant> next_logon_end() const;
+  void stop();
+
+  Settings settings_;
+  Reporter& reporter_;
+  Descriptor listener_, signals_, stop_, session_over_;
+  std::list<Running> sessions_;
+  std::uint32_t last_number_ = 0;
+  std::uint32_t ended_ = 0;  ///< of those that were activated
+  std::optional<Instant> accept_again_;  ///< set while the system has no descriptors left
+  bool stopping_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace tillbridge::terminal
