@@ -93,7 +93,7 @@ inline usb::DeviceDescription storage_stick(std::string serial = "5A2F") {
 inline const Bytes& gadget_configuration(int value) {
   static const Bytes first = from_hex(
       "0902400002010080 32"
-      "090400000000ff000000"
+      "0904000000ff000000"
       "09040001 03ff010200 07058102000200 07050202000200 07058303080004"
       "0904010001ff000000 07058401000401");
   static const Bytes second = from_hex(
