@@ -1,0 +1,180 @@
+#include "server/usb/lease.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/usb/log.hpp"
+
+namespace tillbridge::server {
+
+namespace {
+
+// Mass-storage interfaces of this protocol have the Bulk-Only reset (Bulk-Only Transport 1.0, 4.3).
+constexpr std::uint8_t bulk_only_protocol = 0x50;
+
+// What stands for a port reset of a mass-storage stick: the class's own recovery (BOT 5.3.4) on each interface.
+std::deque<usb::SetupPacket> soft_reset_steps(const usb::DeviceDescription& description) {
+  std::deque<usb::SetupPacket> steps;
+  const usb::Configuration* configuration =
+      description.find_configuration(description.active_configuration);
+  if (configuration == nullptr) return steps;
+  for (const usb::InterfaceDescriptor& interface : configuration->interfaces) {
+    if (interface.alternate_setting != 0 ||
+        interface.interface_class != usb::class_code::mass_storage ||
+        interface.interface_protocol != bulk_only_protocol) {
+      continue;
+    }
+    steps.push_back(usb::bulk_only_reset(interface.number));
+    for (const usb::EndpointDescriptor& endpoint : interface.endpoints) {
+      if (endpoint.type() == usb::TransferType::bulk) {
+        steps.push_back(usb::clear_halt(endpoint.address));
+      }
+    }
+  }
+  return steps;
+}
+
+usb::Completion ended(usb::TransferId id, usb::TransferStatus status) {
+  usb::Completion completion;
+  completion.id = id;
+  completion.status = status;
+  return completion;
+}
+
+}  // namespace
+
+Lease::Lease(transport::Loop& loop, std::string stick, const Mapping& mapping, LeaseRecord record,
+             std::function<void(const LeaseRecord&)> ended)
+    : loop_(loop),
+      stick_name_(std::move(stick)),
+      reset_policy_(mapping.reset),
+      record_(std::move(record)),
+      ended_(std::move(ended)) {}
+
+Lease::~Lease() {
+  stick_.reset();
+  ended_(record_);
+}
+
+void Lease::start(StickSource& source, const std::string& busid, Stick::Events events) {
+  events_ = std::move(events);
+  stick_ = source.open(busid, {[this](Status status) { events_.opened(std::move(status)); },
+                               [this](usb::Completion completion) { completed(std::move(completion)); }});
+}
+
+void Lease::submit(usb::Transfer transfer) {
+  if (soft_reset_) {
+    held_.push_back(std::move(transfer));
+    return;
+  }
+  if (transfer.type == usb::TransferType::control) {
+    const auto host_request = usb::as_host_request(transfer.setup);
+    if (host_request && std::holds_alternative<usb::PortReset>(*host_request)) {
+      reset_by_policy(transfer);
+      return;
+    }
+  }
+  pass_on(std::move(transfer));
+}
+
+void Lease::pass_on(usb::Transfer transfer) {
+  running_.emplace(transfer.id, transfer.in() ? Direction::in : Direction::out);
+  stick_->submit(std::move(transfer));
+}
+
+void Lease::cancel(usb::TransferId id) {
+  if (soft_reset_ && soft_reset_->asked == id) {
+    soft_reset_->steps.clear();
+    soft_reset_->worst = usb::TransferStatus::cancelled;
+    stick_->cancel(soft_reset_->step);
+    return;
+  }
+  const auto held = std::find_if(held_.begin(), held_.end(),
+                                 [id](const usb::Transfer& transfer) { return transfer.id == id; });
+  if (held != held_.end()) {
+    held_.erase(held);
+    answer_later(ended(id, usb::TransferStatus::cancelled));
+    return;
+  }
+  if (running_.contains(id)) stick_->cancel(id);
+}
+
+void Lease::reset_by_policy(const usb::Transfer& transfer) {
+  switch (reset_policy_) {
+    case ResetPolicy::pass:
+      log::info("stick " + stick_name_ + ": port reset asked for by till " + record_.till +
+                " is carried out (reset = \"pass\")");
+      pass_on(transfer);
+      return;
+    case ResetPolicy::refuse:
+      log::info("stick " + stick_name_ + ": port reset asked for by till " + record_.till +
+                " is refused (reset = \"refuse\")");
+      answer_later(ended(transfer.id, usb::TransferStatus::refused));
+      return;
+    case ResetPolicy::soften:
+      break;
+  }
+  log::info("stick " + stick_name_ + ": port reset asked for by till " + record_.till +
+            " is softened to the class's own reset (reset = \"soften\")");
+  soft_reset_ = SoftReset{transfer.id, 0, soft_reset_steps(description()), usb::TransferStatus::success};
+  next_reset_step();
+}
+
+void Lease::next_reset_step() {
+  SoftReset& reset = *soft_reset_;
+  if (reset.steps.empty()) {
+    const usb::Completion answer = ended(reset.asked, reset.worst);
+    soft_reset_.reset();
+    answer_later(answer);
+    flush_held();
+    return;
+  }
+  reset.step = unused_id();
+  usb::Transfer step = usb::control_transfer(reset.step, reset.steps.front());
+  reset.steps.pop_front();
+  stick_->submit(std::move(step));
+}
+
+void Lease::flush_held() {
+  // A second reset among the held ones begins holding anew.
+  while (!soft_reset_ && !held_.empty()) {
+    usb::Transfer transfer = std::move(held_.front());
+    held_.pop_front();
+    submit(std::move(transfer));
+  }
+}
+
+void Lease::completed(usb::Completion completion) {
+  if (soft_reset_ && completion.id == soft_reset_->step && soft_reset_->step != 0) {
+    soft_reset_->step = 0;
+    if (completion.status != usb::TransferStatus::success) {
+      if (soft_reset_->worst == usb::TransferStatus::success) soft_reset_->worst = completion.status;
+      if (completion.status == usb::TransferStatus::device_gone) soft_reset_->steps.clear();
+    }
+    next_reset_step();
+    return;
+  }
+  const auto found = running_.find(completion.id);
+  if (found == running_.end()) return;
+  ++record_.transfers;
+  (found->second == Direction::out ? record_.bytes_out : record_.bytes_in) +=
+      completion.actual_length;
+  running_.erase(found);
+  events_.completed(std::move(completion));
+}
+
+void Lease::answer_later(usb::Completion completion) {
+  loop_.post([this, alive = std::weak_ptr<bool>(alive_), completion = std::move(completion)] {
+    if (alive.expired()) return;
+    ++record_.transfers;
+    events_.completed(completion);
+  });
+}
+
+usb::TransferId Lease::unused_id() const {
+  usb::TransferId id = 0xFFFFFFFFU;
+  while (running_.contains(id) || id == soft_reset_->asked) --id;
+  return id;
+}
+
+}  // namespace tillbridge::server

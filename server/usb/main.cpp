@@ -1,0 +1,84 @@
+// tillbridged: the USB server. See `tillbridged --help`, packaging/etc/tillbridged.toml and ARCHITECTURE.md.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <systemd/sd-daemon.h>
+
+#include "channel/transport/loop.hpp"
+#include "server/usb/config.hpp"
+#include "server/usb/daemon.hpp"
+#include "server/usb/log.hpp"
+
+namespace {
+
+using tillbridge::server::Config;
+using tillbridge::server::Daemon;
+using tillbridge::server::ExitCode;
+namespace log = tillbridge::server::log;
+
+constexpr const char* exit_codes = R"(Exit codes:
+  0  ended by SIGTERM or SIGINT, or --check-config found nothing wrong
+  2  command line, configuration file or certificates are wrong
+  3  cannot listen on a configured address
+  4  a simulated stick or its control socket could not be made
+SIGHUP reads the configuration again: mappings change in running sessions.)";
+
+// systemd's Type=notify-reload and Type=notify both understand these; without systemd they do nothing.
+void notify(const std::string& state) { sd_notify(0, state.c_str()); }
+
+int run(const Config& config) {
+  tillbridge::transport::Loop loop;
+  log::set_level(config.log_level);
+  Daemon daemon(loop, config);
+  if (const auto failure = daemon.start()) {
+    log::error(failure->error.message);
+    return static_cast<int>(failure->code);
+  }
+  const tillbridge::transport::SignalWatch signals(loop, {SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
+    if (signal == SIGHUP) {
+      daemon.reload();
+      return;
+    }
+    notify("STOPPING=1\nSTATUS=saying goodbye to the tills");
+    daemon.stop([&] { loop.stop(); });
+  });
+  notify("READY=1\nSTATUS=running");
+  loop.run();
+  log::info("ended");
+  return static_cast<int>(ExitCode::success);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("USB server: gives each till the stick that is mapped to it.", "tillbridged");
+  std::string file = tillbridge::server::default_config_file;
+  bool check = false;
+  app.add_option("--config", file, "configuration file")->capture_default_str();
+  app.add_flag("--check-config", check, "only say whether the configuration file is right");
+  app.set_version_flag("--version", "tillbridged " TILLBRIDGE_VERSION);
+  app.footer(exit_codes);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::configuration);
+  }
+  try {
+    const auto config = tillbridge::server::load_config(file);
+    if (!config) {
+      std::fprintf(stderr, "%s\n", config.error().message.c_str());
+      return static_cast<int>(ExitCode::configuration);
+    }
+    if (check) {
+      std::printf("%s: nothing wrong\n", file.c_str());
+      return 0;
+    }
+    return run(*config);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "tillbridged: %s\n", error.what());
+    return 1;
+  }
+}

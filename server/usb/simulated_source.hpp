@@ -1,0 +1,48 @@
+// Sticks without hardware, as the configuration describes them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "channel/bytes/result.hpp"
+#include "channel/transport/loop.hpp"
+#include "server/simulator/device.hpp"
+#include "server/usb/stick_source.hpp"
+
+namespace tillbridge::server {
+
+class SimulatedSource final : public StickSource {
+ public:
+  /// The devices' paths are their bus ids and must differ.
+  SimulatedSource(transport::Loop& loop, std::vector<std::unique_ptr<simulator::Device>> devices);
+  ~SimulatedSource() override;
+
+  void start(Observer observer) override;
+  void hold(const std::string&) override {}    // no kernel driver here
+  void let_go(const std::string&) override {}  // nor here
+  [[nodiscard]] std::unique_ptr<Stick> open(const std::string& busid, Stick::Events events) override;
+
+  // For test benches: what a hand does to a stick. `name` is a serial, or a bus id where there is no serial.
+  Status unplug(const std::string& name);
+  Status plug(const std::string& name);
+  struct State {
+    std::string serial, busid;
+    bool plugged = false;
+  };
+  [[nodiscard]] std::vector<State> list() const;
+
+ private:
+  struct Slot;
+  class SimulatedStick;
+
+  [[nodiscard]] Slot* find(const std::string& name);
+
+  transport::Loop& loop_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  Observer observer_;
+  bool started_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace tillbridge::server
