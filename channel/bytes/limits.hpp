@@ -73,6 +73,8 @@ inline constexpr std::size_t tills_per_server = 1024;
 inline constexpr std::size_t unauthenticated_connections = 64;
 inline constexpr std::size_t name_bytes = 128;
 inline constexpr std::size_t configuration_file_bytes = 1U << 20U;
+/// Transfers of one till that wait because it does not acknowledge what it was sent. Above this it is disconnected.
+inline constexpr std::size_t held_input_bytes = 2 * transfer_bytes_in_flight_per_device;
 
 
 // --- terminal server ---------------------------------------------------------------------------------------
