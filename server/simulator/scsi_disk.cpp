@@ -52,7 +52,7 @@ ScsiDisk::Intent ScsiDisk::start(const Cdb& cdb, std::uint8_t lun) {
 ScsiDisk::Intent ScsiDisk::dispatch(const Cdb& cdb, std::uint8_t lun) {
   const std::uint8_t op = cdb.operation();
   if (op != operation::request_sense) sense_ = sense::none;  // kept for one command only
-  if (lun != 0) return refuse(sense::lun_not_supported);
+  if (lun != 0) return other_lun(cdb);
   if (unit_attention_ && !ignores_unit_attention(op)) {
     return refuse(*std::exchange(unit_attention_, std::nullopt));
   }
@@ -248,6 +248,20 @@ ScsiDisk::Intent ScsiDisk::request_sense(const Cdb& cdb) {
   scsi::Sense told = std::exchange(sense_, sense::none);
   if (told == sense::none && unit_attention_) told = *std::exchange(unit_attention_, std::nullopt);
   return reply(scsi::encode(told), cdb.bytes[4]);
+}
+
+ScsiDisk::Intent ScsiDisk::other_lun(const Cdb& cdb) {
+  // The two commands that find out whether there is such a unit do not fail (SPC-4, 5.8.4).
+  if (cdb.operation() == operation::request_sense && cdb.length >= 6) {
+    return reply(scsi::encode(sense::lun_not_supported), cdb.bytes[4]);
+  }
+  if (cdb.operation() == operation::inquiry && cdb.length >= 6) {
+    Bytes nobody(scsi::InquiryReply::size);
+    nobody[0] = 0x7F;  // no device can be here
+    nobody[4] = scsi::InquiryReply::size - 5;
+    return reply(std::move(nobody), cdb.bytes[4]);
+  }
+  return refuse(sense::lun_not_supported);
 }
 
 ScsiDisk::Intent ScsiDisk::inquiry(const Cdb& cdb) {

@@ -59,6 +59,7 @@ class ScsiDisk {
   Intent blocks(const massstorage::scsi::BlockCommand& command);
 
   Intent request_sense(const massstorage::Cdb& cdb);
+  Intent other_lun(const massstorage::Cdb& cdb);
   Intent inquiry(const massstorage::Cdb& cdb);
   Intent mode_sense(const massstorage::Cdb& cdb);
   Intent start_stop(const massstorage::Cdb& cdb);
