@@ -250,6 +250,7 @@ void Exporter::answer(const Running& running, usb::Completion completion) {
       // On the wire the packets' data stand one behind the other, without the gaps of the buffer.
       ByteWriter packed(completion.actual_length);
       for (const auto& packet : completion.packets) {
+        if (packet.actual_length == 0) continue;  // its offset may lie behind what is there
         packed.bytes(ByteView(completion.data).subspan(packet.offset, packet.actual_length));
       }
       completion.data = packed.finish();

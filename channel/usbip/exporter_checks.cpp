@@ -139,7 +139,7 @@ void Exporter::make_honest(const Running& running, usb::Completion& completion) 
       packet.length = running.packets[i].length;
       total += packet.actual_length;
       honest = packet.actual_length <= packet.length &&
-               (!running.in ||
+               (!running.in || packet.actual_length == 0 ||
                 std::uint64_t{packet.offset} + packet.actual_length <= completion.data.size());
     }
     if (honest) completion.actual_length = static_cast<std::uint32_t>(total);

@@ -34,6 +34,16 @@ std::string why_refused(std::uint32_t status, const std::string& busid) {
   }
 }
 
+/// Whether the packets stay inside the transfer's buffer, none over another one's length.
+bool packets_fit(const usb::Transfer& transfer) {
+  std::uint64_t total = 0;
+  for (const auto& packet : transfer.packets) {
+    total += packet.length;
+    if (std::uint64_t{packet.offset} + packet.length > transfer.length) return false;
+  }
+  return total <= transfer.length;
+}
+
 }  // namespace
 
 Importer::Importer(std::string busid) : busid_(std::move(busid)) {}
@@ -127,6 +137,10 @@ void Importer::submit(usb::Transfer transfer) {
       running_.size() >= limits::transfers_in_flight_per_device ||
       bytes_in_flight_ + transfer.length > limits::transfer_bytes_in_flight_per_device) {
     return complete_at_once(transfer.id, TransferStatus::no_resources);
+  }
+
+  if (transfer.type == TransferType::isochronous && !packets_fit(transfer)) {
+    return complete_at_once(transfer.id, TransferStatus::refused);
   }
 
   CmdSubmit command;
@@ -284,6 +298,7 @@ bool Importer::unpack(Running& running, usb::Completion& completion) {
     Bytes buffer(running.length);
     ByteReader packed(completion.data);
     for (const auto& packet : running.packets) {
+      if (packet.actual_length == 0) continue;
       const ByteView data = packed.take(packet.actual_length);
       if (std::uint64_t{packet.offset} + data.size() > buffer.size()) return false;
       std::copy(data.begin(), data.end(), std::span(buffer).subspan(packet.offset).begin());

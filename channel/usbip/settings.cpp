@@ -6,6 +6,7 @@ namespace tillbridge::usbip {
 
 namespace {
 
+/// Below 32 for every address.
 constexpr std::size_t slot_of(std::uint8_t address) {
   return (address & 0x0FU) + ((address & 0x80U) != 0 ? 16U : 0U);
 }
@@ -18,8 +19,7 @@ Settings::Settings(usb::DeviceDescription device) : device_(std::move(device)) {
 
 const usb::EndpointDescriptor* Settings::find_endpoint(std::uint8_t address) const noexcept {
   if ((address & 0x70U) != 0) return nullptr;  // reserved bits name no endpoint
-  const auto& endpoint =
-      endpoints_[slot_of(address)];  // NOLINT(*-constant-array-index): slot_of is below 32
+  const auto& endpoint = endpoints_[slot_of(address)];
   return endpoint ? &*endpoint : nullptr;
 }
 
@@ -59,8 +59,7 @@ void Settings::collect_endpoints() {
     const std::uint8_t alternate = current == alternate_settings_.end() ? 0 : current->second;
     if (interface.alternate_setting != alternate) continue;
     for (const auto& endpoint : interface.endpoints) {
-      auto& slot =
-          endpoints_[slot_of(endpoint.address)];  // NOLINT(*-constant-array-index): below 32
+      auto& slot = endpoints_[slot_of(endpoint.address)];
       if (!slot) slot = endpoint;  // two interfaces with one endpoint: the first has it
     }
   }

@@ -420,6 +420,16 @@ TEST(ExporterIsochronous, IsSubmittedWhereAllowedAndPackedOnTheWayBack) {
                                        encode_packets({{0, 100, 30, 0}, {100, 100, 20, -18}}));
 }
 
+TEST(ExporterIsochronous, OneThatFailedNeedsNoData) {
+  Exporter exporter = attached_exporter({.isochronous = true});
+  set(exporter, usb::set_interface(0, 2));
+  exporter.receive(encode(isochronous(1, true, 200, 2)) +
+                   encode_packets({{0, 100, 0, 0}, {100, 100, 0, 0}}));
+  exporter.complete(ended(drain(exporter).submitted.at(0).id, TransferStatus::device_gone));
+  EXPECT_EQ(drain(exporter).bytes, encode(RetSubmit{1, -108, 0, 0, 2, 2}) +
+                                       encode_packets({{0, 100, 0, -108}, {100, 100, 0, -108}}));
+}
+
 TEST(ExporterIsochronous, PacketsOutsideTheBufferAreRefused) {
   const std::vector<std::vector<usb::IsochronousPacket>> bad{{{101, 100, 0, 0}},
                                                              {{0xFFFFFFFF, 100, 0, 0}},

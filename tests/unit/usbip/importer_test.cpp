@@ -377,6 +377,19 @@ TEST(ImporterIsochronous, OutCarriesDataThenPackets) {
   EXPECT_EQ(drain(importer).completed.at(0).actual_length, 200U);
 }
 
+TEST(ImporterIsochronous, PacketsOutsideTheBufferAreNotSent) {
+  Importer importer = attached_importer();
+  auto transfer = isochronous(9, 0x86);
+  transfer.packets[1].offset = 101;
+  importer.submit(transfer);
+  transfer.packets = {{0, 150, 0, 0}, {0, 150, 0, 0}};
+  importer.submit(transfer);
+  const auto said = drain(importer);
+  EXPECT_TRUE(said.bytes.empty());
+  ASSERT_EQ(said.completed.size(), 2U);
+  EXPECT_EQ(said.completed[0], ended(9, TransferStatus::refused));
+}
+
 TEST(ImporterIsochronous, ARefusalWithoutDescriptorsIsUnderstood) {
   Importer importer = attached_importer();
   importer.submit(isochronous(9, 0x86));

@@ -1,0 +1,279 @@
+// The exporter against any peer and any device. The input is a program: well-formed commands with
+// any numbers, honest and lying completions, in any order and cut anywhere. A model knows what is
+// outstanding: each CMD_SUBMIT is answered exactly once, or unlinked; each CMD_UNLINK exactly once.
+// Inputs that begin with an even byte are raw bytes instead.
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+
+#include "channel/bytes/limits.hpp"
+#include "channel/usbip/exporter.hpp"
+
+namespace {
+
+using namespace tillbridge;
+using usbip::Exporter;
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+usb::DeviceDescription device() {
+  static const Bytes configuration{
+      9, 2, 71,   0, 2, 1,    0, 0x80, 50,                                 // configuration 1
+      9, 4, 0,    0, 3, 8,    6, 0x50, 0,  7,    5, 0x81, 2,    0, 2, 0,   // bulk IN
+      7, 5, 0x02, 2, 0, 2,    0, 7,    5,  0x83, 3, 8,    0,    4,         // bulk OUT, interrupt IN
+      9, 4, 0,    1, 2, 0xFF, 0, 0,    0,  7,    5, 0x86, 1,    0, 4, 1,   // isochronous IN
+      7, 5, 0x07, 1, 0, 4,    1, 9,    4,  1,    0, 0,    0xFF, 0, 0, 0};  // isochronous OUT
+  usb::DeviceDescription description;
+  description.speed = usb::Speed::high;
+  description.path = "1-1";
+  description.device.configuration_count = 1;
+  description.active_configuration = 1;
+  auto parsed = usb::parse_configuration(configuration);
+  require(parsed.ok());
+  description.configurations.push_back(std::move(*parsed));
+  return description;
+}
+
+struct Outstanding {
+  bool in = false;
+  bool has_packets = false;
+  std::uint32_t length = 0;
+};
+
+class Model {
+ public:
+  explicit Model(std::uint8_t options)
+      : exporter_(Exporter::Start::attached, device(), {(options & 2U) != 0}) {}
+
+  void submit(ByteReader& input) {
+    usbip::CmdSubmit command;
+    command.sequence = next_sequence_++;
+    const std::uint8_t shape = input.u8();
+    command.in = (shape & 1U) != 0;
+    command.endpoint = (shape >> 1U) & 0x1FU;
+    command.flags = input.u16be();
+    command.length = (shape & 0x40U) != 0 ? input.u32be() & 0x7FFFFFFFU : input.u16be() % 2048U;
+    if (!command.in) command.length %= 4096U;  // its data really follow
+    command.packet_count = input.u8() % 5U;
+    command.setup = {input.u8(), input.u8(), input.u8(), input.u8(), input.u16be()};
+    if ((shape & 0x80U) != 0) command.setup.length = static_cast<std::uint16_t>(command.length);
+
+    Outstanding outstanding{command.in, false, command.length};
+    const bool exists = command.endpoint == 0 || known(command);
+    outstanding.has_packets = exists ? isochronous(command) : command.packet_count != 0;
+    outstanding_.emplace(command.sequence, outstanding);
+    send(encode(command), input.u8());
+    if (!command.in) send(Bytes(command.length, 0x55), input.u8());
+    if (outstanding.has_packets) {
+      std::vector<usb::IsochronousPacket> packets(command.packet_count);
+      for (auto& packet : packets)
+        packet = {input.u16be() % 2048U, input.u16be() % 1024U, input.u8(), -1};
+      send(usbip::encode_packets(packets), input.u8());
+    }
+  }
+
+  void unlink(ByteReader& input) {
+    const std::uint32_t sequence = next_unlink_++;
+    // One of the last few, or one that never was.
+    const std::uint32_t target = next_sequence_ - input.u8() % 16U;
+    if (unlinks_.size() >= limits::transfers_in_flight_per_device) return;
+    unlinks_.emplace(sequence, target);
+    send(usbip::encode(usbip::CmdUnlink{sequence, input.u8(), target}), input.u8());
+  }
+
+  void complete(ByteReader& input) {
+    if (running_.empty()) return;
+    auto at = running_.begin();
+    std::advance(at, input.u8() % running_.size());
+    const usb::Transfer transfer = at->second;
+    running_.erase(at);
+    usb::Completion completion;
+    completion.id = transfer.id;
+    completion.status = static_cast<usb::TransferStatus>(input.u8() % 10);
+    completion.actual_length = input.u16be() % 4096U;
+    completion.data.resize(input.u8() % 2 == 0 ? completion.actual_length : input.u16be() % 4096U);
+    completion.packets = transfer.packets;
+    if (input.u8() % 3 == 0) completion.packets.resize(input.u8() % 6U);
+    for (auto& packet : completion.packets) packet.actual_length = input.u16be() % 1200U;
+    const auto request = transfer.type == usb::TransferType::control
+                             ? usb::as_host_request(transfer.setup)
+                             : std::nullopt;
+    // The model must know which settings are in use; a completion that lies succeeds at nothing.
+    if (request && completion.status == usb::TransferStatus::success) {
+      completion.actual_length = 0;
+      completion.data.clear();
+      if (const auto* set = std::get_if<usb::SetInterface>(&*request)) {
+        if (set->interface_number == 0) alternate_ = set->alternate_setting;
+      }
+      if (const auto* set = std::get_if<usb::SetConfiguration>(&*request)) {
+        configured_ = set->value != 0;
+        alternate_ = 0;
+      }
+    }
+    exporter_.complete(std::move(completion));
+    drain();
+  }
+
+  void nonsense(ByteReader& input) {
+    usb::Completion completion;
+    completion.id = 0x80000000U + input.u8();
+    exporter_.complete(completion);
+    drain();
+  }
+
+  void finish() {
+    for (const auto id : exporter_.running()) {
+      require(running_.contains(id));
+      usb::Completion completion;
+      completion.id = id;
+      completion.status = usb::TransferStatus::cancelled;
+      exporter_.complete(completion);
+    }
+    drain();
+    require(exporter_.running().empty());
+    require(outstanding_.empty());
+    require(unlinks_.empty());
+    require(answers_.empty());
+  }
+
+ private:
+  [[nodiscard]] bool known(const usbip::CmdSubmit& command) const {
+    if (!configured_ || command.endpoint > 15) return false;
+    const auto address = command.endpoint | (command.in ? 0x80U : 0U);
+    if (alternate_ == 0) return address == 0x81 || address == 0x02 || address == 0x83;
+    return alternate_ == 1 && (address == 0x86 || address == 0x07);
+  }
+
+  [[nodiscard]] bool isochronous(const usbip::CmdSubmit& command) const {
+    return command.endpoint != 0 && alternate_ == 1;
+  }
+
+  void send(const Bytes& bytes, std::size_t cut) {
+    const ByteView view(bytes);
+    cut = std::min(cut, view.size());
+    exporter_.receive(view.first(cut));
+    drain();
+    exporter_.receive(view.subspan(cut));
+    drain();
+  }
+
+  void drain() {
+    while (auto output = exporter_.poll()) {
+      if (auto* sent = std::get_if<Exporter::Send>(&*output)) {
+        answers_.insert(answers_.end(), sent->bytes.begin(), sent->bytes.end());
+      } else if (auto* submit = std::get_if<Exporter::Submit>(&*output)) {
+        const auto& transfer = submit->transfer;
+        require(transfer.id != 0 && transfer.length <= limits::transfer_bytes);
+        require(transfer.data.size() == (transfer.in() ? 0 : transfer.length));
+        require(running_.emplace(transfer.id, transfer).second);
+      } else if (auto* cancel = std::get_if<Exporter::Cancel>(&*output)) {
+        require(running_.contains(cancel->transfer));
+      } else {
+        std::abort();  // no Close: this peer keeps to the protocol
+      }
+    }
+    while (take_answer()) {
+    }
+  }
+
+  bool take_answer() {
+    if (answers_.size() < usbip::command_size) return false;
+    ByteReader reader(answers_);
+    const auto command = usbip::decode_command(reader.take(usbip::command_size));
+    require(command.ok());
+    if (const auto* answer = std::get_if<usbip::RetSubmit>(&*command)) {
+      const auto found = outstanding_.find(answer->sequence);
+      require(found != outstanding_.end());
+      require(answer->status <= 0 && answer->actual_length <= found->second.length);
+      if (found->second.in) reader.skip(answer->actual_length);
+      if (found->second.has_packets) {
+        require(answer->packet_count <= 4);
+        reader.skip(answer->packet_count * usbip::packet_size);
+      }
+      if (!reader.ok()) return false;  // the rest is in the next Send
+      outstanding_.erase(found);
+    } else if (const auto* unlinked = std::get_if<usbip::RetUnlink>(&*command)) {
+      const auto found = unlinks_.find(unlinked->sequence);
+      require(found != unlinks_.end());
+      if (unlinked->status == 0) {
+        // It completed before: its answer has gone out, or an earlier unlink has won.
+        require(!outstanding_.contains(found->second));
+      } else {
+        require(unlinked->status == -104);
+        require(outstanding_.erase(found->second) == 1);
+      }
+      unlinks_.erase(found);
+    } else {
+      std::abort();
+    }
+    const ByteView rest = reader.rest();
+    answers_ = Bytes(rest.begin(), rest.end());
+    return true;
+  }
+
+  Exporter exporter_;
+  std::map<std::uint32_t, Outstanding> outstanding_;
+  std::map<std::uint32_t, std::uint32_t> unlinks_;
+  std::map<usb::TransferId, usb::Transfer> running_;
+  std::uint32_t next_sequence_ = 100;
+  std::uint32_t next_unlink_ = 1000000;
+  std::uint8_t alternate_ = 0;
+  bool configured_ = true;
+  Bytes answers_;
+};
+
+void raw(ByteReader& input) {
+  const bool attached = input.u8() % 2 == 0;
+  Exporter exporter = attached ? Exporter(Exporter::Start::attached, device())
+                               : Exporter(Exporter::Start::await_request);
+  bool closed = false;
+  while (input.remaining() > 0) {
+    const std::size_t piece = input.u8();
+    exporter.receive(input.take(std::min(piece, input.remaining())));
+    while (auto output = exporter.poll()) {
+      require(!closed);
+      closed = std::holds_alternative<Exporter::Close>(*output);
+      if (std::holds_alternative<Exporter::ListWanted>(*output)) exporter.devices({device()});
+      if (std::holds_alternative<Exporter::ImportWanted>(*output))
+        exporter.import_granted(device());
+      if (auto* submit = std::get_if<Exporter::Submit>(&*output)) {
+        usb::Completion completion;
+        completion.id = submit->transfer.id;
+        if (piece % 2 == 0) exporter.complete(completion);
+      }
+    }
+    require(exporter.running().size() <= limits::transfers_in_flight_per_device);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  ByteReader input(ByteView(data, size));
+  const std::uint8_t options = input.u8();
+  if ((options & 1U) == 0) {
+    raw(input);
+    return 0;
+  }
+  Model model(options);
+  while (input.remaining() > 0) {
+    switch (input.u8() % 4) {
+      case 0:
+        model.submit(input);
+        break;
+      case 1:
+        model.unlink(input);
+        break;
+      case 2:
+        model.complete(input);
+        break;
+      default:
+        model.nonsense(input);
+        break;
+    }
+  }
+  model.finish();
+  return 0;
+}
