@@ -13,7 +13,6 @@ namespace {
 using usb::TransferStatus;
 
 // bmRequestType (USB 2.0, table 9-2).
-constexpr std::uint8_t direction_bit = 0x80;
 constexpr std::uint8_t recipient_bits = 0x1F;
 constexpr unsigned type_shift = 5;
 constexpr std::uint8_t type_standard = 0, type_class = 1, type_vendor = 2;
