@@ -70,9 +70,9 @@ TEST(DvcGuard, RefusesMoreDataThanAnnounced) {
 
 TEST(DvcGuard, RefusesWhatWasNeverNegotiated) {
   DvcGuard guard;
-  for (const std::uint8_t command : {0, 6, 7, 8, 9, 15}) {
-    const Bytes pdu{static_cast<std::uint8_t>(command << 4), 0x03, 0, 0, 0, 0, 0, 0};
-    EXPECT_FALSE(guard.chunk(pdu, only, pdu.size()).ok()) << int{command};
+  for (const unsigned command : {0U, 6U, 7U, 8U, 9U, 15U}) {
+    const Bytes pdu{static_cast<std::uint8_t>(command << 4U), 0x03, 0, 0, 0, 0, 0, 0};
+    EXPECT_FALSE(guard.chunk(pdu, only, pdu.size()).ok()) << command;
   }
   const Bytes bad_id{0x33, 0x03, 0, 0, 0, 0};
   EXPECT_FALSE(guard.chunk(bad_id, only, bad_id.size()).ok());
