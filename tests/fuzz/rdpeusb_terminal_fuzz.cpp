@@ -1,0 +1,371 @@
+// The terminal role as a sequence machine: the input drives its owner, an honest till, a lying one,
+// and time. Model: every transfer and every I/O control ends exactly once, before its device is
+// gone; nothing goes to a closed channel; what is sent is a message that a till can decode; a
+// cancelled transfer ends within the role's patience.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "channel/rdpeusb/pdu/message.hpp"
+#include "channel/rdpeusb/terminal_device.hpp"
+#include "channel/rdpeusb/terminal_role.hpp"
+#include "channel/usb/requests.hpp"
+
+namespace {
+
+using namespace tillbridge;
+using namespace tillbridge::rdpeusb;
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "violated: %s\n", what);
+  std::abort();
+}
+
+/// Bulk-Only storage: interface 0, setting 0 with 81 and 02, setting 1 with 83 (interrupt).
+const Bytes& descriptor() {
+  static const Bytes raw{9,    2, 48, 0, 1,    1, 0, 0x80, 50, 9, 4, 0,    0, 2, 8, 6,
+                         0x50, 0, 7,  5, 0x81, 2, 0, 2,    0,  7, 5, 0x02, 2, 0, 2, 0,
+                         9,    4, 0,  1, 1,    8, 6, 0x62, 0,  7, 5, 0x83, 3, 8, 0, 4};
+  return raw;
+}
+
+class Machine {
+ public:
+  explicit Machine(ByteView input) : in_(input) {}
+
+  void run() {
+    role_.start(now_);
+    drain();
+    for (std::size_t steps = 0; in_.remaining() != 0 && steps < 2000; ++steps) step();
+    // Whatever happened: once the channels are closed, everything has ended.
+    while (!channels_.empty()) {
+      const ChannelId channel = channels_.begin()->first;
+      channels_.erase(channel);
+      role_.channel_closed(channel, now_);
+      drain();
+    }
+    require(running_.empty(), "every transfer has ended");
+    require(io_controls_ == 0, "every I/O control has ended");
+  }
+
+ private:
+  struct Wire {
+    std::uint32_t request = 0;
+    std::uint16_t function = 0;
+    bool io_control = false, in = false;
+    std::uint32_t asked = 0;
+    std::uint8_t value = 0;  ///< descriptor index
+    bool whole = false, unconfigure = false;
+    std::uint8_t setting = 0;
+  };
+  struct Channel {
+    std::optional<std::uint32_t> usb_device;
+    std::deque<Wire> wire;
+  };
+  struct Running {
+    bool in = false;
+    std::uint32_t length = 0;
+    std::optional<Instant> cancelled;
+  };
+
+  ChannelId pick_channel() {
+    if (channels_.empty()) return 0;
+    auto entry = channels_.begin();
+    std::advance(entry, in_.u8() % channels_.size());
+    return entry->first;
+  }
+  DeviceId pick_device() { return devices_.empty() ? 1 : devices_[in_.u8() % devices_.size()]; }
+
+  void say(ChannelId channel, const Bytes& message) {
+    role_.receive(channel, message, now_);
+    drain();
+  }
+
+  void step() {
+    switch (in_.u8() % 18) {
+      case 0:
+        if (tickets_.empty()) break;
+        channels_[++last_channel_] = {};
+        role_.channel_opened(std::exchange(tickets_.front(), 0), last_channel_, now_);
+        tickets_.pop_front();
+        break;
+      case 1:
+        if (tickets_.empty()) break;
+        role_.channel_refused(tickets_.front(), now_);
+        tickets_.pop_front();
+        break;
+      case 2: {
+        const ChannelId channel = pick_channel();
+        channels_.erase(channel);
+        role_.channel_closed(channel, now_);
+        break;
+      }
+      case 3:
+        say(pick_channel(), pdu::encode(pdu::CapabilityResponse{}));
+        break;
+      case 4:
+        say(pick_channel(), pdu::encode(pdu::ChannelCreated{}, pdu::Sender::till));
+        break;
+      case 5:
+        say(pick_channel(), pdu::encode(pdu::AddVirtualChannel{}));
+        break;
+      case 6:
+        add_device();
+        break;
+      case 7: {
+        const ChannelId channel = pick_channel();
+        const auto found = channels_.find(channel);
+        if (found == channels_.end() || !found->second.usb_device) break;
+        say(channel,
+            pdu::encode(pdu::QueryDeviceTextResponse{{*found->second.usb_device, 0}, "TSE", 0}));
+        break;
+      }
+      case 8:
+      case 9:
+        submit();
+        break;
+      case 10:
+        cancel();
+        break;
+      case 11:
+      case 12: {
+        const ChannelId channel = pick_channel();
+        say(channel, honest_completion(channel));
+        break;
+      }
+      case 13: {  // an honest completion with one byte changed
+        const ChannelId channel = pick_channel();
+        Bytes message = honest_completion(channel);
+        if (!message.empty()) message[in_.u8() % message.size()] ^= in_.u8();
+        say(channel, message);
+        break;
+      }
+      case 14: {
+        const ChannelId channel = pick_channel();
+        const ByteView raw = in_.take(std::min<std::size_t>(in_.u8(), in_.remaining()));
+        say(channel, Bytes(raw.begin(), raw.end()));
+        break;
+      }
+      case 15:
+        now_ += std::chrono::milliseconds(in_.u8() * 100);
+        role_.advance(now_);
+        drain();
+        for (const auto& [key, running] : running_) {
+          require(!running.cancelled || *running.cancelled + terminal::cancel_patience > now_,
+                  "a cancel ends in time");
+        }
+        break;
+      case 16:
+        role_.retract(pick_device(), "fuzzed", now_);
+        break;
+      case 17:
+        if (io_controls_ > 50) break;
+        ++io_controls_;
+        role_.io_control(pick_device(), pdu::io_control_code::get_hub_count, in_.u8(), now_);
+        break;
+      default:
+        break;
+    }
+    drain();
+    const auto deadline = role_.next_deadline();
+    require(!deadline || *deadline + std::chrono::minutes(2) > now_, "no deadline is forgotten");
+  }
+
+  void add_device() {
+    const ChannelId channel = pick_channel();
+    const auto found = channels_.find(channel);
+    if (found == channels_.end()) return;
+    pdu::AddDevice announced;
+    announced.usb_device = in_.u8();
+    announced.instance_id = "1";
+    announced.container_id = "{}";
+    if (!found->second.usb_device) found->second.usb_device = announced.usb_device;
+    say(channel, pdu::encode(announced));
+  }
+
+  void submit() {
+    const DeviceId device = pick_device();
+    const usb::TransferId id = ++last_transfer_;
+    usb::Transfer transfer;
+    const std::uint8_t kind = in_.u8() % 10;
+    const std::uint8_t detail = in_.u8();
+    switch (kind) {
+      case 0:
+        transfer = usb::control_transfer(id, usb::get_descriptor(2, detail % 3, 0, 255));
+        break;
+      case 1:
+        transfer = usb::control_transfer(id, usb::set_configuration(detail % 3));
+        break;
+      case 2:
+        transfer = usb::control_transfer(id, usb::set_interface(0, detail % 3));
+        break;
+      case 3:
+        transfer = usb::control_transfer(id, usb::clear_halt(detail));
+        break;
+      case 4:
+        transfer = usb::control_transfer(id, usb::port_reset());
+        break;
+      case 5:
+        transfer = usb::control_transfer(id, {detail, in_.u8(), in_.u16le(), 0, 8},
+                                         (detail & 0x80U) != 0 ? Bytes() : Bytes(8));
+        break;
+      default:
+        transfer.id = id;
+        transfer.type = kind == 9 ? usb::TransferType::interrupt : usb::TransferType::bulk;
+        transfer.endpoint = kind < 8 ? 0x81 : (kind == 8 ? 0x02 : 0x83);
+        transfer.length = detail * 8U;
+        transfer.zero_packet = (detail & 1U) != 0;
+        transfer.short_not_ok = (detail & 2U) != 0;
+        if (!transfer.in()) transfer.data = Bytes(transfer.length);
+        break;
+    }
+    running_[{device, id}] = Running{transfer.in(), transfer.length, std::nullopt};
+    role_.submit(device, std::move(transfer), now_);
+  }
+
+  void cancel() {
+    if (running_.empty()) return;
+    auto entry = running_.begin();
+    std::advance(entry, in_.u8() % running_.size());
+    if (!entry->second.cancelled) entry->second.cancelled = now_;
+    role_.cancel(entry->first.first, entry->first.second, now_);
+  }
+
+  Bytes honest_completion(ChannelId channel) {
+    const auto found = channels_.find(channel);
+    if (found == channels_.end() || found->second.wire.empty()) return {};
+    std::deque<Wire>& wire = found->second.wire;
+    const std::size_t index = in_.u8() % wire.size();
+    const Wire request = wire[index];
+    wire.erase(wire.begin() + static_cast<std::ptrdiff_t>(index));
+    const pdu::Address address{pdu::interface_id::first_free, 0};
+    static constexpr std::uint32_t statuses[] = {
+        0, 0, 0, 0, 2, 3, 4, 0xC0000004, 0xC0010000, 0xC0000011, 0x80000900};
+    pdu::TsUrbResult result;
+    result.status = statuses[in_.u8() % std::size(statuses)];
+    const bool good = result.status == 0;
+    if (request.io_control)
+      return pdu::encode(
+          pdu::IoControlCompletion{address, request.request, good ? 0U : 0x8007001FU, 0, 0, {}});
+    if (request.function == pdu::urb_function::select_configuration &&
+        !pdu::usbd_status::failed(result.status)) {
+      pdu::SelectConfigurationResult body;
+      if (!request.unconfigure) {
+        body.configuration_handle = 1;
+        body.interfaces.resize(1);
+        body.interfaces[0].pipes = {{512, 0x81, 0, 2, 1, 0, 0}, {512, 0x02, 0, 2, 2, 0, 0}};
+      }
+      result.body = body;
+    }
+    if (request.function == pdu::urb_function::select_interface &&
+        !pdu::usbd_status::failed(result.status)) {
+      pdu::SelectInterfaceResult body;
+      body.interface.alternate_setting = request.setting;
+      if (request.setting == 0)
+        body.interface.pipes = {{512, 0x81, 0, 2, 1, 0, 0}, {512, 0x02, 0, 2, 2, 0, 0}};
+      if (request.setting == 1) body.interface.pipes = {{8, 0x83, 4, 3, 3, 0, 0}};
+      result.body = body;
+    }
+    if (!request.in)
+      return pdu::encode(
+          pdu::UrbCompletionNoData{address, request.request, result, 0, good ? request.asked : 0});
+    Bytes data(std::min<std::size_t>(request.asked, in_.u8()));
+    if (request.function == pdu::urb_function::get_descriptor_from_device && good) {
+      data = descriptor();
+      data.resize(std::min<std::size_t>(request.asked, data.size()));
+      if (data.size() > 5) data[5] = static_cast<std::uint8_t>(request.value + 1);
+    }
+    if (data.empty() || !good)
+      return pdu::encode(pdu::UrbCompletionNoData{address, request.request, result, 0, 0});
+    return pdu::encode(pdu::UrbCompletion{address, request.request, result, 0, data});
+  }
+
+  void drain() {
+    while (auto output = role_.poll()) {
+      std::visit([this](auto& value) { take(value); }, *output);
+    }
+  }
+  void take(const TerminalRole::OpenChannel& value) { tickets_.push_back(value.ticket); }
+  void take(const TerminalRole::CloseChannel& value) {
+    require(channels_.erase(value.channel) == 1, "only an open channel is closed");
+  }
+  void take(const TerminalRole::DeviceArrived& value) { devices_.push_back(value.device); }
+  void take(const TerminalRole::DeviceGone& value) {
+    for (const auto& [key, running] : running_)
+      require(key.first != value.device, "transfers end before their device is gone");
+  }
+  void take(const TerminalRole::Completed& value) {
+    const usb::Completion& completion = value.completion;
+    const auto found = running_.find({value.device, completion.id});
+    require(found != running_.end(), "a completion is for a running transfer");
+    require(completion.actual_length <= found->second.length, "no more than was asked for");
+    require(completion.data.size() == (found->second.in ? completion.actual_length : 0),
+            "data is what was moved");
+    running_.erase(found);
+  }
+  void take(const TerminalRole::IoControlCompleted& /*value*/) {
+    require(io_controls_ > 0, "an I/O control ends once");
+    --io_controls_;
+  }
+  void take(const TerminalRole::Event& value) {
+    require(!value.text.empty(), "an event says something");
+  }
+  void take(const TerminalRole::SendMessage& value) {
+    const auto found = channels_.find(value.channel);
+    require(found != channels_.end(), "nothing goes to a closed channel");
+    ByteReader header_reader(value.message);
+    const pdu::Header header = pdu::decode_response_header(header_reader);
+    if (header.mask == pdu::Mask::stub) return;  // "function not supported"
+    pdu::TillContext context;
+    context.usb_device = found->second.usb_device;
+    const auto decoded = pdu::decode_from_server(value.message, context);
+    require(decoded.ok(), "a till can decode what is sent");
+    if (const auto* io_control = std::get_if<pdu::IoControl>(&*decoded)) {
+      found->second.wire.push_back(
+          {io_control->request, 0, true, true, io_control->output_buffer_size});
+    } else if (const auto* transfer = std::get_if<pdu::TransferRequest>(&*decoded)) {
+      Wire wire{transfer->urb.request, transfer->urb.function, false, transfer->in,
+                transfer->output_buffer_size};
+      if (const auto* read = std::get_if<pdu::DescriptorRequest>(&transfer->urb.body))
+        wire.value = read->index;
+      if (const auto* select = std::get_if<pdu::SelectConfiguration>(&transfer->urb.body))
+        wire.unconfigure = select->descriptor_valid == 0;
+      if (const auto* select = std::get_if<pdu::SelectInterface>(&transfer->urb.body))
+        wire.setting = select->interface.alternate_setting;
+      found->second.wire.push_back(wire);
+    } else {
+      require(!std::holds_alternative<pdu::BadRequest>(*decoded) &&
+                  !std::holds_alternative<pdu::Ignored>(*decoded) &&
+                  !std::holds_alternative<pdu::UnknownFunction>(*decoded),
+              "a till would act on what is sent");
+    }
+  }
+
+  ByteReader in_;
+  TerminalRole role_;
+  Instant now_{};
+  std::deque<std::uint32_t> tickets_;
+  std::map<ChannelId, Channel> channels_;
+  ChannelId last_channel_ = 0;
+  std::vector<DeviceId> devices_;
+  usb::TransferId last_transfer_ = 0;
+  std::map<std::pair<DeviceId, usb::TransferId>, Running> running_;
+  std::size_t io_controls_ = 0;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Machine(ByteView(data, size)).run();
+  return 0;
+}
