@@ -136,11 +136,9 @@ TEST_P(BackToBack, EveryTransferCompletesOnceAndUnchanged) {
       ++won;
       continue;
     }
-    EXPECT_EQ(completion, [&] {
-      auto expected = result_of(submitted.at(id));
-      expected.id = id;
-      return expected;
-    }());
+    auto expected = result_of(submitted.at(id));
+    expected.id = id;
+    EXPECT_EQ(completion, expected);
   }
   EXPECT_GT(won, 0U);
   EXPECT_LT(won, cancelled.size()) << "both outcomes of the race must occur";
