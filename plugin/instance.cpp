@@ -36,10 +36,10 @@ struct Instance::Callback {
         worker(std::move(its_worker)),
         log(std::move(its_log)),
         id(its_id) {
-    interface.OnOpen = on_open;
-    interface.OnDataReceived = on_data;
-    interface.OnClose = on_close;
-    interface.pInterface = this;
+    table.OnOpen = on_open;
+    table.OnDataReceived = on_data;
+    table.OnClose = on_close;
+    table.pInterface = this;
   }
 
   static Callback& self(IWTSVirtualChannelCallback* callback) {
@@ -48,7 +48,7 @@ struct Instance::Callback {
 
   // FreeRDP calls this after it has answered the server's request: nothing may be written before.
   static UINT on_open(IWTSVirtualChannelCallback* callback) {
-    return guarded([&] {
+    return guarded([&]() -> UINT {
       Callback& me = self(callback);
       me.worker->opened(me.id, me.channel);
       return CHANNEL_RC_OK;
@@ -75,7 +75,7 @@ struct Instance::Callback {
   }
 
   static UINT on_close(IWTSVirtualChannelCallback* callback) {
-    return guarded([&] {
+    return guarded([&]() -> UINT {
       Callback& me = self(callback);
       me.channel->closed();
       const auto worker = me.worker;
@@ -86,7 +86,7 @@ struct Instance::Callback {
     });
   }
 
-  IWTSVirtualChannelCallback interface {};
+  IWTSVirtualChannelCallback table{};
   const std::shared_ptr<DvcChannel> channel;
   const std::shared_ptr<Worker> worker;
   const std::shared_ptr<Log> log;
@@ -132,7 +132,7 @@ UINT Instance::accept(IWTSVirtualChannel* channel, BOOL* accepted,
     return CHANNEL_RC_OK;
   }
   auto created = std::make_unique<Callback>(channel, ++last_channel_, worker_, log_);
-  *callback = &created->interface;
+  *callback = &created->table;
   *accepted = TRUE;
   callbacks_.push_back(std::move(created));
   return CHANNEL_RC_OK;
@@ -144,7 +144,7 @@ UINT Instance::on_initialize(IWTSPlugin* plugin, IWTSVirtualChannelManager* mana
 }
 
 UINT Instance::on_terminated(IWTSPlugin* plugin) {
-  return guarded([&] {
+  return guarded([&]() -> UINT {
     delete static_cast<Instance*>(plugin->pInterface);
     return CHANNEL_RC_OK;
   });
@@ -153,7 +153,7 @@ UINT Instance::on_terminated(IWTSPlugin* plugin) {
 UINT Instance::on_new_channel(IWTSListenerCallback* listener, IWTSVirtualChannel* channel,
                               BYTE* /*data*/, BOOL* accepted,
                               IWTSVirtualChannelCallback** callback) {
-  return guarded([&] {
+  return guarded([&]() -> UINT {
     return static_cast<Instance*>(listener->pInterface)->accept(channel, accepted, callback);
   });
 }

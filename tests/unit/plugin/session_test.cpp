@@ -97,7 +97,8 @@ class SessionTest : public testing::Test, protected Channels {
                                .terminal_server = "ts.example"},
                               log_);
     ASSERT_TRUE(uplink.ok()) << uplink.error().message;
-    session_ = std::make_unique<Session>(loop_, std::move(uplink).value(), *this, log_);
+    session_ = std::make_unique<Session>(loop_, std::move(uplink).value(),
+                                         static_cast<Channels&>(*this), log_);
     session_->start();
   }
 
