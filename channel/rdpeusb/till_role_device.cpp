@@ -167,6 +167,7 @@ Status DeviceChannel::handle(const pdu::BadRequest& message, Instant) {
   request.in = message.kind != Kind::transfer_out;
   Outcome outcome;
   outcome.status = {message.usbd_status, message.hresult};
+  outcome.body = failed_body(request);
   send_completion(message.request, request, outcome);
   return {};
 }
@@ -182,6 +183,7 @@ void DeviceChannel::admit(RequestId id, Request request, Instant now) {
   if (const auto* refused = std::get_if<Failure>(&request.plan)) {
     Outcome outcome;
     outcome.status = *refused;
+    outcome.body = failed_body(request);
     send_completion(id, request, outcome);
     return;
   }
@@ -302,8 +304,13 @@ bool DeviceChannel::must_wait(const Request& request) const {
   if (std::holds_alternative<PortResetPlan>(request.plan)) {
     return std::holds_alternative<PortResetPlan>(requests_.at(barrier_holder_).plan);
   }
-  if (std::holds_alternative<PipeTransferPlan>(request.plan)) return barrier_ == Barrier::device;
-  if (const auto* reset = std::get_if<ResetPipePlan>(&request.plan)) return reset->on_device;
+  // What is on a dead handle can be refused at once.
+  if (const auto* transfer = std::get_if<PipeTransferPlan>(&request.plan)) {
+    return barrier_ == Barrier::device && pipes_.count(transfer->pipe) != 0;
+  }
+  if (const auto* reset = std::get_if<ResetPipePlan>(&request.plan)) {
+    return reset->on_device && pipes_.count(reset->pipe) != 0;
+  }
   return !std::holds_alternative<AbortPipePlan>(request.plan) &&
          !std::holds_alternative<FrameNumberPlan>(request.plan);
 }

@@ -136,7 +136,7 @@ pdu::TsUrbResult::Body DeviceChannel::success_body(const Request& request) {
 
 /// A failed SELECT_CONFIGURATION has its own shape with nothing in it, all others the bare header.
 pdu::TsUrbResult::Body DeviceChannel::failed_body(const Request& request) {
-  if (std::holds_alternative<SelectConfigurationPlan>(request.plan)) {
+  if (!request.io_control && request.function == pdu::urb_function::select_configuration) {
     return pdu::SelectConfigurationResult{};
   }
   return std::monostate{};
