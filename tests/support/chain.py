@@ -175,7 +175,7 @@ class Chain:
         pki = self.directory / "pki"
         config = self.file(f"{name}.toml", "\n".join([
             "[link]", 'listen = "127.0.0.1:0"', f'certificate = "{pki}/server.crt"', f'key = "{pki}/server.key"',
-            f'authority = "{pki}/ca.crt"', extra, *tables("simulated", sticks), *tables("map", maps), ""]))
+            f'authority = "{pki}/authority.crt"', extra, *tables("simulated", sticks), *tables("map", maps), ""]))
         server = self.start(name, [self.build / "server/usb/tillbridged", "--config", config])
         server.config = config
         server.port = int(server.wait_for(r"listening for tills on \S+:(\d+)").group(1))
@@ -195,7 +195,7 @@ port = {server_port}
 [tls]
 certificate = "{pki}/{till}.crt"
 key = "{pki}/{till}.key"
-authority = "{pki}/ca.crt"
+authority = "{pki}/authority.crt"
 """)
 
     def x_display(self):
