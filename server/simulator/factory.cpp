@@ -51,8 +51,8 @@ std::string serial_from(std::string_view path) {
   return digits;
 }
 
-std::string or_default(const std::string& text, std::string fallback) {
-  return text.empty() ? std::move(fallback) : text;
+std::string or_default(const std::string& text, const std::string& fallback) {
+  return text.empty() ? fallback : text;
 }
 
 std::uint16_t or_default(std::uint16_t number, std::uint16_t fallback) {

@@ -108,7 +108,8 @@ Result<Geometry> geometry_for(std::uint64_t block_count, std::uint32_t cluster_b
 }
 
 bool allowed(char c, std::string_view extra) {
-  return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || extra.find(c) != extra.npos;
+  return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         extra.find(c) != std::string_view::npos;
 }
 
 bool all_allowed(std::string_view text, std::string_view extra) {
@@ -238,7 +239,7 @@ Status write_zeros(Medium& medium, std::uint64_t block, std::uint64_t count) {
   const Bytes zeros(piece * block_bytes);
   while (count > 0) {
     const std::uint64_t now = std::min(count, piece);
-    const Status status = medium.write(block, ByteView(zeros).first(now * block_bytes));
+    Status status = medium.write(block, ByteView(zeros).first(now * block_bytes));
     if (!status) return status;
     block += now;
     count -= now;
