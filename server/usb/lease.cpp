@@ -116,23 +116,38 @@ void Lease::reset_by_policy(const usb::Transfer& transfer) {
   }
   log::info("stick " + stick_name_ + ": port reset asked for by till " + record_.till +
             " is softened to the class's own reset (reset = \"soften\")");
-  soft_reset_ = SoftReset{transfer.id, 0, soft_reset_steps(description()), usb::TransferStatus::success};
+  auto steps = soft_reset_steps(description());
+  if (steps.empty()) {
+    answer_later(ended(transfer.id, usb::TransferStatus::success));
+    return;
+  }
+  soft_reset_ = SoftReset{transfer.id, 0, std::move(steps), usb::TransferStatus::success};
   next_reset_step();
 }
 
 void Lease::next_reset_step() {
   SoftReset& reset = *soft_reset_;
-  if (reset.steps.empty()) {
-    const usb::Completion answer = ended(reset.asked, reset.worst);
-    soft_reset_.reset();
-    answer_later(answer);
-    flush_held();
-    return;
-  }
   reset.step = unused_id();
   usb::Transfer step = usb::control_transfer(reset.step, reset.steps.front());
   reset.steps.pop_front();
   stick_->submit(std::move(step));
+}
+
+void Lease::reset_step_done(usb::TransferStatus status) {
+  SoftReset& reset = *soft_reset_;
+  if (status != usb::TransferStatus::success) {
+    if (reset.worst == usb::TransferStatus::success) reset.worst = status;
+    if (status == usb::TransferStatus::device_gone) reset.steps.clear();
+  }
+  if (!reset.steps.empty()) {
+    next_reset_step();
+    return;
+  }
+  const usb::Completion answer = ended(reset.asked, reset.worst);
+  soft_reset_.reset();
+  ++record_.transfers;
+  events_.completed(answer);
+  flush_held();
 }
 
 void Lease::flush_held() {
@@ -145,13 +160,8 @@ void Lease::flush_held() {
 }
 
 void Lease::completed(usb::Completion completion) {
-  if (soft_reset_ && completion.id == soft_reset_->step && soft_reset_->step != 0) {
-    soft_reset_->step = 0;
-    if (completion.status != usb::TransferStatus::success) {
-      if (soft_reset_->worst == usb::TransferStatus::success) soft_reset_->worst = completion.status;
-      if (completion.status == usb::TransferStatus::device_gone) soft_reset_->steps.clear();
-    }
-    next_reset_step();
+  if (soft_reset_ && completion.id == soft_reset_->step) {
+    reset_step_done(completion.status);
     return;
   }
   const auto found = running_.find(completion.id);

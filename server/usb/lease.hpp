@@ -60,6 +60,7 @@ class Lease {
   void pass_on(usb::Transfer transfer);
   void reset_by_policy(const usb::Transfer& transfer);
   void next_reset_step();
+  void reset_step_done(usb::TransferStatus status);
   void completed(usb::Completion completion);
   void answer_later(usb::Completion completion);
   void flush_held();

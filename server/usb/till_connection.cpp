@@ -390,8 +390,9 @@ void TillConnection::over() {
   grants_.clear();
   link_timer_.cancel();
   hello_timer_.cancel();
-  loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
-    if (!alive.expired()) events_.closed();
+  // A copy of the callback: it destroys this object and with it the original.
+  loop_.post([alive = std::weak_ptr<bool>(alive_), closed = events_.closed] {
+    if (!alive.expired()) closed();
   });
 }
 

@@ -121,8 +121,9 @@ void UsbipConnection::over() {
   closing_ = true;
   conversation_.reset();
   timer_.cancel();
-  loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
-    if (!alive.expired()) closed_();
+  // A copy of the callback: it destroys this object and with it the original.
+  loop_.post([alive = std::weak_ptr<bool>(alive_), closed = closed_] {
+    if (!alive.expired()) closed();
   });
 }
 

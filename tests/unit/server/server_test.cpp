@@ -1,0 +1,422 @@
+// tillbridged as a whole, in one process: TLS on the loopback, a till of real parts, simulated sticks.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "bench.hpp"
+#include "channel/usb/requests.hpp"
+#include "server/usb/daemon.hpp"
+#include "test_till.hpp"
+
+namespace tillbridge::server {
+namespace {
+
+using test::TestTill;
+using ::testing::HasSubstr;
+
+const std::string serial_a = "5A2F00000001", serial_b = "5A2F00000002";
+
+std::string map(const std::string& serial, const std::string& till, const std::string& more = "") {
+  return "[[map]]\nstick = \"1209:0001:" + serial + "\"\ntill = \"" + till + "\"\n" + more + "\n";
+}
+
+class ServerTest : public ::testing::Test {
+ protected:
+  std::string config_text(const std::string& tables, const std::string& sticks = "") const {
+    const test::Certificates& pki = test::Certificates::get();
+    return "[link]\nlisten = \"127.0.0.1:0\"\ncertificate = \"" + pki.certificate("server").string() + "\"\nkey = \"" +
+           pki.key("server").string() + "\"\nauthority = \"" + pki.authority().string() +
+           "\"\n[usbip]\nlisten = \"127.0.0.1:0\"\n[libusb]\nenabled = false\n" +
+           (sticks.empty() ? "[[simulated]]\nserial = \"" + serial_a + "\"\nsize_mib = 8\n[[simulated]]\nserial = \"" + serial_b +
+                                 "\"\nsize_mib = 8\n"
+                           : sticks) +
+           tables;
+  }
+
+  void start(const std::string& tables, const std::string& sticks = "") {
+    test::write_file(file_, config_text(tables, sticks));
+    auto config = load_config(file_);
+    ASSERT_TRUE(config.ok()) << config.error().message;
+    daemon_ = std::make_unique<Daemon>(bench_.loop, *config);
+    const auto failure = daemon_->start();
+    ASSERT_FALSE(failure) << failure->error.message;
+    bench_.run_what_is_due();
+  }
+
+  void reload(const std::string& tables) {
+    test::write_file(file_, config_text(tables));
+    daemon_->reload();
+  }
+
+  std::unique_ptr<TestTill> till(const std::string& name) {
+    return std::make_unique<TestTill>(bench_, daemon_->link_port(), name);
+  }
+
+  bool until(const std::function<bool()>& condition) { return bench_.run_until(condition); }
+
+  test::Bench bench_;
+  test::TemporaryFolder folder_;
+  std::filesystem::path file_ = folder_ / "tillbridged.toml";
+  std::unique_ptr<Daemon> daemon_;
+};
+
+TEST_F(ServerTest, ATillReadsItsStick) {
+  start(map(serial_a, "kasse-01", "reset = \"refuse\"\npipeline = true"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import()) << bench_.log_text();
+  ASSERT_EQ(kasse->granted.size(), 1U);
+  const link::Granted& grant = kasse->granted[0];
+  EXPECT_EQ(grant.busid, "1209:0001:" + serial_a);
+  EXPECT_EQ(grant.serial, serial_a);
+  EXPECT_EQ(grant.reset_policy, "refuse");
+  EXPECT_TRUE(grant.pipeline);
+  EXPECT_THAT(grant.label, HasSubstr(serial_a));
+
+  const auto description = kasse->describe(grant.stream);
+  ASSERT_TRUE(description.ok()) << description.error().message;
+  EXPECT_EQ(description->device.vendor_id, 0x1209);
+  EXPECT_EQ(description->serial, serial_a);
+  const auto inquiry = kasse->inquiry(grant.stream);
+  ASSERT_TRUE(inquiry);
+  EXPECT_TRUE(inquiry->good()) << inquiry->message;
+  ASSERT_EQ(inquiry->data.size(), 36U);
+  EXPECT_EQ(std::string(inquiry->data.begin() + 8, inquiry->data.begin() + 16), "TILLBRDG");
+  EXPECT_EQ(bench_.logged("lease begun: stick 1209:0001:" + serial_a + " for till kasse-01"), 1U);
+  EXPECT_EQ(bench_.logged("user shop\\anna on ts1 from pos"), 2U) << "at the connection and in the lease";
+  EXPECT_EQ(daemon_->status(), "2 sticks, 1 in use, 1 till connected");
+}
+
+TEST_F(ServerTest, EachTillSeesOnlyItsOwn) {
+  start(map(serial_a, "kasse-01") + map(serial_b, "kasse-02"));
+  const auto first = till("kasse-01"), second = till("kasse-02");
+  ASSERT_TRUE(first->connect_and_import());
+  ASSERT_TRUE(second->connect_and_import());
+  EXPECT_EQ(first->describe(first->granted[0].stream)->serial, serial_a);
+  EXPECT_EQ(second->describe(second->granted[0].stream)->serial, serial_b);
+  EXPECT_EQ(first->granted.size(), 1U);
+  EXPECT_EQ(second->granted.size(), 1U);
+}
+
+TEST_F(ServerTest, ATillCannotImportWhatWasNotGranted) {
+  start(map(serial_a, "kasse-01") + map(serial_b, "kasse-02"));
+  const auto kasse = till("kasse-02");
+  kasse->hello();
+  ASSERT_TRUE(until([&] { return !kasse->granted.empty(); }));
+  const auto& stick = kasse->import(kasse->granted[0].stream, "1209:0001:" + serial_a);
+  ASSERT_TRUE(until([&] { return stick.failed && !kasse->revoked.empty(); }));
+  EXPECT_FALSE(stick.imported);
+  EXPECT_THAT(kasse->revoked[0].reason, HasSubstr("was granted on this stream"));
+  EXPECT_FALSE(kasse->revoked[0].unplugged);
+  EXPECT_EQ(bench_.logged("lease begun"), 0U);
+  bench_.run_what_is_due();
+  EXPECT_EQ(kasse->granted.size(), 1U) << "not offered again and again";
+  kasse->hello();
+  ASSERT_TRUE(until([&] { return kasse->granted.size() == 2; })) << "but after the next hello";
+  EXPECT_NE(kasse->granted[0].stream, kasse->granted[1].stream);
+}
+
+TEST_F(ServerTest, ATillWithoutMappingHearsWhatToDo) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-02");
+  kasse->hello();
+  ASSERT_TRUE(until([&] { return !kasse->nothing.empty(); }));
+  EXPECT_THAT(kasse->nothing[0], HasSubstr("no stick is mapped to till kasse-02"));
+  EXPECT_THAT(kasse->nothing[0], HasSubstr(file_.string()));
+  EXPECT_THAT(kasse->nothing[0], HasSubstr("till = \"kasse-02\""));
+  EXPECT_EQ(kasse->nothing[0].find(serial_a), std::string::npos) << "the sticks of others are no business of this till";
+  EXPECT_FALSE(kasse->closed);
+}
+
+TEST_F(ServerTest, AMappedStickThatIsNotThereComesWhenItIsPluggedIn) {
+  start(map(serial_a, "kasse-01"));
+  ASSERT_TRUE(daemon_->simulated()->unplug(serial_a).ok());
+  const auto kasse = till("kasse-01");
+  kasse->hello();
+  ASSERT_TRUE(until([&] { return !kasse->nothing.empty(); }));
+  EXPECT_THAT(kasse->nothing[0], HasSubstr("is not plugged in"));
+  ASSERT_TRUE(daemon_->simulated()->plug(serial_a).ok());
+  ASSERT_TRUE(until([&] { return !kasse->granted.empty(); }));
+}
+
+TEST_F(ServerTest, UnpluggedInTheMiddleOfATransfer) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  const link::StreamId stream = kasse->granted[0].stream;
+  ASSERT_TRUE(kasse->transfer(stream, usb::control_transfer(1, usb::set_configuration(1))));
+  usb::Transfer read;  // a status that never comes
+  read.id = 50;
+  read.type = usb::TransferType::bulk;
+  read.endpoint = 0x81;
+  read.length = 13;
+  kasse->submit(stream, read);
+  // A control transfer behind it: once it is answered, the read is at the stick.
+  ASSERT_TRUE(kasse->transfer(stream, usb::control_transfer(51, usb::get_descriptor(1, 0, 0, 18))));
+  ASSERT_TRUE(daemon_->simulated()->unplug(serial_a).ok());
+  ASSERT_TRUE(until([&] { return !kasse->revoked.empty(); }));
+  EXPECT_TRUE(kasse->revoked[0].unplugged);
+  EXPECT_EQ(kasse->revoked[0].stream, stream);
+  EXPECT_EQ(kasse->completed(stream, 50), usb::TransferStatus::device_gone) << "before the revocation";
+  EXPECT_FALSE(kasse->closed) << "the link goes on";
+  ASSERT_TRUE(daemon_->simulated()->plug(serial_a).ok());
+  ASSERT_TRUE(until([&] { return kasse->granted.size() == 2; }));
+  EXPECT_NE(kasse->granted[1].stream, stream) << "a stream number is never used twice";
+  const auto& again = kasse->import(kasse->granted[1].stream, kasse->granted[1].busid);
+  ASSERT_TRUE(until([&] { return again.imported; }));
+}
+
+TEST_F(ServerTest, ACancelEndsInExactlyOneCompletion) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  const link::StreamId stream = kasse->granted[0].stream;
+  ASSERT_TRUE(kasse->transfer(stream, usb::control_transfer(1, usb::set_configuration(1))));
+  usb::Transfer read;
+  read.id = 50;
+  read.type = usb::TransferType::bulk;
+  read.endpoint = 0x81;
+  read.length = 13;
+  kasse->submit(stream, read);
+  kasse->cancel(stream, 50);
+  ASSERT_TRUE(until([&] { return kasse->completed(stream, 50).has_value(); }));
+  EXPECT_EQ(kasse->completed(stream, 50), usb::TransferStatus::cancelled);
+}
+
+TEST_F(ServerTest, ALeaseEndsWithItsConnection) {
+  start(map(serial_a, "kasse-01"));
+  auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  kasse->cut();
+  ASSERT_TRUE(until([&] { return bench_.logged("lease ended") == 1; }));
+  EXPECT_EQ(bench_.logged(" left"), 1U) << bench_.log_text();
+  kasse = till("kasse-01");
+  EXPECT_TRUE(kasse->connect_and_import());
+}
+
+TEST_F(ServerTest, ATillGivesItsStickBack) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  kasse->say(link::Released{kasse->granted[0].stream});
+  ASSERT_TRUE(until([&] { return bench_.logged("lease ended") == 1; }));
+  bench_.run_what_is_due();
+  EXPECT_EQ(kasse->granted.size(), 1U);
+  EXPECT_TRUE(kasse->revoked.empty());
+  EXPECT_TRUE(kasse->nothing.empty()) << "it knows why it has none";
+}
+
+TEST_F(ServerTest, TheNewestConnectionOfATillTakesOver) {
+  start(map(serial_a, "kasse-01"));
+  const auto before = till("kasse-01");
+  ASSERT_TRUE(before->connect_and_import());
+  before->fall_silent();  // switched off: nobody closed the connection
+  const auto after = till("kasse-01");
+  ASSERT_TRUE(after->connect_and_import()) << bench_.log_text();
+  EXPECT_EQ(bench_.logged("takes over"), 1U);
+  EXPECT_TRUE(after->inquiry(after->granted[0].stream));
+}
+
+TEST_F(ServerTest, TheOldConnectionHearsThatItWasTakenOver) {
+  start(map(serial_a, "kasse-01"));
+  const auto before = till("kasse-01");
+  ASSERT_TRUE(before->connect_and_import());
+  const auto after = till("kasse-01");
+  ASSERT_TRUE(after->connect_and_import());
+  ASSERT_TRUE(until([&] { return before->closed; }));
+  ASSERT_TRUE(before->goodbye);
+  EXPECT_THAT(*before->goodbye, HasSubstr("connected anew"));
+}
+
+TEST_F(ServerTest, ARenewedCertificateTakesOverAsWell) {
+  start(map(serial_a, "kasse-01"));
+  const auto before = till("kasse-01-old");
+  ASSERT_TRUE(before->connect_and_import());
+  const auto after = till("kasse-01");
+  ASSERT_TRUE(after->connect_and_import());
+  ASSERT_TRUE(until([&] { return before->closed; }));
+}
+
+TEST_F(ServerTest, ACertificateThatTheMappingDoesNotAcceptPushesNobodyOut) {
+  start(map(serial_a, "kasse-01", "fingerprint = \"" + test::Certificates::get().fingerprint("kasse-01-old") + "\""));
+  const auto right = till("kasse-01-old");
+  ASSERT_TRUE(right->connect_and_import());
+  const auto wrong = till("kasse-01");
+  wrong->hello();
+  ASSERT_TRUE(until([&] { return !wrong->nothing.empty(); }));
+  EXPECT_THAT(wrong->nothing[0], HasSubstr("correct fingerprint in"));
+  EXPECT_TRUE(right->inquiry(right->granted[0].stream));
+  EXPECT_FALSE(right->closed);
+}
+
+TEST_F(ServerTest, AnUnknownAuthorityIsRefused) {
+  start(map(serial_a, "stranger"));
+  const auto stranger = till("stranger");
+  stranger->hello();
+  ASSERT_TRUE(until([&] { return bench_.logged("is refused") == 1 && (stranger->closed || stranger->refused); }));
+  EXPECT_TRUE(stranger->granted.empty());
+  EXPECT_THAT(bench_.log_text(), HasSubstr("certificate"));
+}
+
+TEST_F(ServerTest, ReloadTakesAStickFromARunningSessionAndGivesItToAnother) {
+  start(map(serial_a, "kasse-01"));
+  const auto first = till("kasse-01"), second = till("kasse-02");
+  ASSERT_TRUE(first->connect_and_import());
+  second->hello();
+  ASSERT_TRUE(until([&] { return !second->nothing.empty(); }));
+  reload(map(serial_a, "kasse-02"));
+  ASSERT_TRUE(until([&] { return !first->revoked.empty() && !second->granted.empty(); }));
+  EXPECT_FALSE(first->revoked[0].unplugged);
+  EXPECT_THAT(first->revoked[0].reason, HasSubstr("mapped to another till"));
+  EXPECT_EQ(bench_.logged("lease ended"), 1U);
+  const auto& stick = second->import(second->granted[0].stream, second->granted[0].busid);
+  ASSERT_TRUE(until([&] { return stick.imported; }));
+  // And back again.
+  reload(map(serial_a, "kasse-01"));
+  ASSERT_TRUE(until([&] { return first->granted.size() == 2 && !second->revoked.empty(); }));
+}
+
+TEST_F(ServerTest, ABrokenConfigurationKeepsTheOldOne) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  reload("[[map]]\nstik = \"x\"\n");
+  EXPECT_EQ(bench_.logged("! the new configuration is broken and nothing of it is used"), 1U);
+  EXPECT_THAT(bench_.log_text(), HasSubstr("did you mean 'stick'?"));
+  bench_.run_what_is_due();
+  EXPECT_TRUE(kasse->revoked.empty());
+  EXPECT_TRUE(kasse->inquiry(kasse->granted[0].stream));
+}
+
+TEST_F(ServerTest, OneBrokenConversationDoesNotEndTheLink) {
+  start(map(serial_a, "kasse-01") + map(serial_b, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  kasse->hello();
+  ASSERT_TRUE(until([&] { return kasse->granted.size() == 2; }));
+  const auto& good = kasse->import(kasse->granted[1].stream, kasse->granted[1].busid);
+  kasse->send_raw(kasse->granted[0].stream, Bytes(64, 0xEE));
+  ASSERT_TRUE(until([&] { return good.imported && !kasse->revoked.empty(); }));
+  EXPECT_EQ(kasse->revoked[0].stream, kasse->granted[0].stream);
+  EXPECT_TRUE(kasse->inquiry(kasse->granted[1].stream));
+}
+
+TEST_F(ServerTest, AStreamThatWasNeverGivenEndsTheLink) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  kasse->send_raw(99, {1, 2, 3});
+  ASSERT_TRUE(until([&] { return kasse->closed; }));
+  EXPECT_EQ(bench_.logged("it used stream 99, which it was not given"), 1U);
+}
+
+TEST_F(ServerTest, SaysGoodbyeWhenItEnds) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  bool stopped = false;
+  daemon_->stop([&] {
+    stopped = true;
+    bench_.poke();
+  });
+  EXPECT_EQ(bench_.logged("lease ended"), 1U) << "at once";
+  ASSERT_TRUE(until([&] { return stopped && kasse->closed; }));
+  ASSERT_TRUE(kasse->goodbye);
+  EXPECT_THAT(*kasse->goodbye, HasSubstr("shut down"));
+}
+
+TEST_F(ServerTest, CannotListenWhereSomebodyElseDoes) {
+  start("");
+  std::string text = config_text("");
+  const std::string any = "[link]\nlisten = \"127.0.0.1:0\"";
+  text.replace(text.find(any), any.size(), "[link]\nlisten = \"127.0.0.1:" + std::to_string(daemon_->link_port()) + "\"");
+  const auto config = parse_config(text, file_);
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  Daemon second(bench_.loop, *config);
+  const auto failure = second.start();
+  ASSERT_TRUE(failure);
+  EXPECT_EQ(failure->code, ExitCode::cannot_listen);
+  EXPECT_THAT(failure->error.message, HasSubstr(std::to_string(daemon_->link_port())));
+}
+
+// --- plain USB/IP ----------------------------------------------------------------------------------------
+
+/// A plain USB/IP client.
+class UsbipClient {
+ public:
+  UsbipClient(test::Bench& bench, std::uint16_t port, Bytes request) : bench_(bench) {
+    connecting_ = transport::connect(bench.loop, "127.0.0.1", port, std::nullopt, "",
+                                     [this, request = std::move(request)](Result<std::unique_ptr<transport::Stream>> result) {
+                                       ASSERT_TRUE(result.ok()) << result.error().message;
+                                       stream_ = std::move(*result);
+                                       stream_->start({[this](ByteView bytes) {
+                                                         received.insert(received.end(), bytes.begin(), bytes.end());
+                                                         bench_.poke();
+                                                       },
+                                                       {},
+                                                       [this](const std::optional<Error>&) {
+                                                         closed = true;
+                                                         bench_.poke();
+                                                       }});
+                                       stream_->write(request);
+                                     });
+  }
+  Bytes received;
+  bool closed = false;
+
+ private:
+  test::Bench& bench_;
+  std::unique_ptr<transport::Connecting> connecting_;
+  std::unique_ptr<transport::Stream> stream_;
+};
+
+constexpr std::size_t import_reply_bytes = usbip::OperationHeader::size + usbip::DeviceRecord::size;
+
+TEST_F(ServerTest, PlainUsbipShowsOnlyWhatIsMappedToIt) {
+  start(map(serial_a, "usbip:127.0.0.1") + map(serial_b, "kasse-01"));
+  EXPECT_EQ(bench_.logged("neither encrypted nor authenticated"), 1U);
+  UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_device_list_request());
+  ASSERT_TRUE(until([&] { return client.closed; }));
+  const std::string text(client.received.begin(), client.received.end());
+  EXPECT_THAT(text, HasSubstr("simulated-1"));
+  EXPECT_EQ(text.find("simulated-2"), std::string::npos);
+}
+
+TEST_F(ServerTest, PlainUsbipImportsByPortAndByIdentity) {
+  start(map(serial_a, "usbip:*"));
+  for (const std::string busid : {"simulated-1", "1209:0001:5A2F00000001"}) {
+    UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_import_request(busid));
+    ASSERT_TRUE(until([&] { return client.closed || client.received.size() >= import_reply_bytes; }));
+    const auto header = usbip::decode_operation_header(ByteView(client.received).first(usbip::OperationHeader::size));
+    ASSERT_TRUE(header.ok());
+    EXPECT_EQ(header->status, 0U) << busid;
+    const auto record = usbip::decode_device_record(ByteView(client.received).subspan(usbip::OperationHeader::size));
+    ASSERT_TRUE(record.ok());
+    EXPECT_EQ(record->busid, busid) << "the stock client compares it";
+    EXPECT_EQ(record->vendor_id, 0x1209);
+    EXPECT_EQ(record->speed, 3U);
+    const std::size_t leases = bench_.logged("lease begun");
+    // A second client while the first has it.
+    UsbipClient second(bench_, daemon_->usbip_port(), usbip::encode_import_request(busid));
+    ASSERT_TRUE(until([&] { return second.closed; }));
+    EXPECT_EQ(bench_.logged("lease begun"), leases);
+    EXPECT_NE(usbip::decode_operation_header(ByteView(second.received).first(usbip::OperationHeader::size))->status, 0U);
+  }
+}
+
+TEST_F(ServerTest, PlainUsbipLosesAStickThatIsMappedAway) {
+  start(map(serial_a, "usbip:*"));
+  UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_import_request("simulated-1"));
+  ASSERT_TRUE(until([&] { return client.received.size() >= import_reply_bytes; }));
+  reload(map(serial_a, "kasse-01"));
+  ASSERT_TRUE(until([&] { return client.closed; }));
+  EXPECT_EQ(bench_.logged("lease ended"), 1U);
+}
+
+TEST_F(ServerTest, PlainUsbipRefusesTheSticksOfTills) {
+  start(map(serial_a, "kasse-01"));
+  UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_import_request("simulated-1"));
+  ASSERT_TRUE(until([&] { return client.closed; }));
+  EXPECT_EQ(bench_.logged("lease begun"), 0U);
+  EXPECT_EQ(bench_.logged("no stick 'simulated-1' is mapped to this address"), 1U);
+}
+
+}  // namespace
+}  // namespace tillbridge::server

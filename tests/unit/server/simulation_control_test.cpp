@@ -1,0 +1,102 @@
+// The test bench's socket: a test pulls and plugs simulated sticks.
+#include "server/usb/simulation_control.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <thread>
+
+#include "bench.hpp"
+#include "server/simulator/factory.hpp"
+
+namespace tillbridge::server {
+namespace {
+
+class SimulationControlTest : public ::testing::Test {
+ protected:
+  SimulationControlTest() {
+    simulator::DeviceOptions options;
+    options.serial = "5A2F00000001";
+    options.size_mib = 8;
+    std::vector<std::unique_ptr<simulator::Device>> devices;
+    devices.push_back(std::move(*simulator::make_device(options)));
+    source_ = std::make_unique<SimulatedSource>(bench_.loop, std::move(devices));
+    source_->start({[this](const Arrival& arrival) { events_ += "+" + arrival.busid + " "; },
+                    [this](const std::string& busid) { events_ += "-" + busid + " "; }});
+    bench_.run_what_is_due();
+  }
+
+  /// Sends the lines from another thread, as another process would, and returns all answers.
+  std::string say(const std::string& lines, std::size_t answers) {
+    std::string answer;
+    bool done = false;
+    std::thread client([&] {
+      const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      sockaddr_un address{};
+      address.sun_family = AF_UNIX;
+      const std::string path = path_.string();
+      std::memcpy(&address.sun_path, path.data(), path.size());
+      if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
+          ::send(fd, lines.data(), lines.size(), MSG_NOSIGNAL) > 0) {
+        char byte = 0;
+        while (answers > 0 && ::read(fd, &byte, 1) == 1) {
+          answer += byte;
+          if (byte == '\n') --answers;
+        }
+      }
+      ::close(fd);
+      bench_.loop.post([&] {
+        done = true;
+        bench_.poke();
+      });
+    });
+    EXPECT_TRUE(bench_.run_until([&] { return done; }));
+    client.join();
+    return answer;
+  }
+
+  test::Bench bench_;
+  test::TemporaryFolder folder_;
+  std::filesystem::path path_ = folder_ / "control.sock";
+  std::unique_ptr<SimulatedSource> source_;
+  std::string events_;
+};
+
+TEST_F(SimulationControlTest, PullsPlugsAndLists) {
+  const auto control = SimulationControl::listen(bench_.loop, *source_, path_);
+  ASSERT_TRUE(control.ok()) << control.error().message;
+  EXPECT_EQ(say("list\nunplug 5A2F00000001\nlist\nplug 5A2F00000001\n", 6),
+            "5A2F00000001 simulated-1 plugged\nok\nok\n5A2F00000001 simulated-1 unplugged\nok\nok\n");
+  EXPECT_EQ(events_, "+simulated-1 -simulated-1 +simulated-1 ");
+  EXPECT_EQ(say("unplug nothing\nplug 5A2F00000001\nreset x\n", 3),
+            "error: no simulated stick 'nothing'\nerror: '5A2F00000001' is plugged in already\n"
+            "error: unknown command; write unplug SERIAL, plug SERIAL or list\n");
+}
+
+TEST_F(SimulationControlTest, IsForItsOwnUserAndGoesAway) {
+  {
+    const auto control = SimulationControl::listen(bench_.loop, *source_, path_);
+    ASSERT_TRUE(control.ok());
+    struct stat status {};
+    ASSERT_EQ(::stat(path_.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777U, 0600U);
+    const auto second = SimulationControl::listen(bench_.loop, *source_, path_);
+    ASSERT_FALSE(second.ok());
+    EXPECT_THAT(second.error().message, ::testing::HasSubstr("somebody else listens there"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST_F(SimulationControlTest, ALineWithoutEndIsCutOff) {
+  const auto control = SimulationControl::listen(bench_.loop, *source_, path_);
+  ASSERT_TRUE(control.ok());
+  EXPECT_EQ(say(std::string(10000, 'x'), 1), "");
+}
+
+}  // namespace
+}  // namespace tillbridge::server
