@@ -245,6 +245,8 @@ void Session::drain() {
 }
 
 void Session::send_waiting() {
+  // A channel that was opened in this round is a request in FreeRDP's queue, and nothing else may be waiting.
+  if (Status flushed = peer_->flush(); !flushed) return finish(flushed.error().message);
   while (!waiting_.empty() && !peer_->write_blocked()) {
     std::visit(
         [this](const auto& item) {
