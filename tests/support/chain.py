@@ -202,6 +202,7 @@ authority = "{pki}/authority.crt"
         """One Xvfb for all clients of this chain, with its own authority file, reachable by Unix socket only."""
         if self.display is None:
             authority = self.directory / "Xauthority"
+            authority.touch(mode=0o600)
             cookie = os.urandom(16).hex()
             subprocess.run(["xauth", "-q", "-f", authority], input=f"add :0 . {cookie}\n", text=True, check=True)
             read_end, write_end = os.pipe()
