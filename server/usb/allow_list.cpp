@@ -30,7 +30,8 @@ constexpr std::array<NamedClass, 15> class_names{{{0x01, "audio"},
                                                   {0xFE, "application specific"},
                                                   {0xFF, "vendor specific"}}};
 
-// CDC subclasses that are a network card, not a serial port (CDC 1.2 table 4: Ethernet 06, EEM 0C, NCM 0D, MBIM 0E).
+// CDC subclasses that are a network card, not a serial port (CDC 1.2 table 4: Ethernet 06, EEM 0C,
+// NCM 0D, MBIM 0E).
 constexpr std::array<std::uint8_t, 4> network_subclasses{0x06, 0x0C, 0x0D, 0x0E};
 
 std::string class_text(std::uint8_t code) {
@@ -75,14 +76,17 @@ std::optional<std::string> AllowList::refusal(const usb::DeviceDescription& desc
   const std::string model_text =
       StickIdentity{model.vendor_id, model.product_id, "", ""}.text().substr(0, 9);
 
-  if (description.device.device_class == usb::class_code::hub) return "it is a hub; nothing to do, the sticks in it are seen by themselves";
+  if (description.device.device_class == usb::class_code::hub)
+    return "it is a hub; nothing to do, the sticks in it are seen by themselves";
   std::size_t interfaces = 0;
   for (const usb::Configuration& configuration : description.configurations) {
     for (const usb::InterfaceDescriptor& interface : configuration.interfaces) {
       ++interfaces;
       const std::string which = "interface " + std::to_string(interface.number) + " is of class " +
                                 class_text(interface.interface_class);
-      if (never_passes(interface)) return which + ", which no till may be given; nothing to do unless it was meant to be a stick";
+      if (never_passes(interface))
+        return which +
+               ", which no till may be given; nothing to do unless it was meant to be a stick";
       if (named || passes_by_class(interface)) continue;
       return which + (is_network(interface) ? ", a network card" : "") +
              ", which is not allowed by itself; if this device is meant for a till, add "
@@ -93,8 +97,8 @@ std::optional<std::string> AllowList::refusal(const usb::DeviceDescription& desc
   if (interfaces == 0) {
     return "it has no interface; unplug it and plug it in again, or replace the stick";
   }
-  // A class at device level (00: see the interfaces, EF: interface associations, 02: CDC) says the same again; any
-  // other one is a device that wants a driver of its own.
+  // A class at device level (00: see the interfaces, EF: interface associations, 02: CDC) says the
+  // same again; any other one is a device that wants a driver of its own.
   switch (description.device.device_class) {
     case usb::class_code::per_interface:
     case usb::class_code::miscellaneous:

@@ -1,4 +1,5 @@
-// Which devices may leave this machine at all: what a till needs, and nothing that could type or route for it.
+// Which devices may leave this machine at all: what a till needs, and nothing that could type or
+// route for it.
 #pragma once
 
 #include <optional>
@@ -10,16 +11,16 @@
 
 namespace tillbridge::server {
 
-/// Mass storage, CDC serial and smart cards pass by their class; everything else only if its model is named in the
-/// configuration. Every interface of every configuration and alternate setting must pass, since a host may choose
-/// any of them: a stick with a hidden keyboard is a keyboard.
+/// Mass storage, CDC serial and smart cards pass by their class; everything else only if its model
+/// is named in the configuration. Every interface of every configuration and alternate setting must
+/// pass, since a host may choose any of them: a stick with a hidden keyboard is a keyboard.
 class AllowList {
  public:
   AllowList() = default;
   explicit AllowList(std::set<StickPattern::Model> models) : models_(std::move(models)) {}
 
-  /// Why the device is refused and what to do about it; nothing if it may be exported. Hubs and HID are
-  /// refused even when named: the one has no use at a till, the other could type there.
+  /// Why the device is refused and what to do about it; nothing if it may be exported. Hubs and HID
+  /// are refused even when named: the one has no use at a till, the other could type there.
   [[nodiscard]] std::optional<std::string> refusal(const usb::DeviceDescription& description) const;
 
   bool operator==(const AllowList&) const = default;

@@ -112,7 +112,8 @@ class Reader {
       text(table, "serial", options.serial);
       options.speed = table.word("speed", {"full", "high"}, options.speed);
       options.delay_us = narrow<std::uint32_t>(table, "delay_us");
-      if (auto image = table.text("image"); image && !image->empty()) options.image = absolute(*image).string();
+      if (auto image = table.text("image"); image && !image->empty())
+        options.image = absolute(*image).string();
       options.size_mib = narrow<std::uint32_t>(table, "size_mib", options.size_mib);
       text(table, "label", options.label);
       options.cluster_bytes = narrow<std::uint32_t>(table, "cluster_bytes");
@@ -123,7 +124,8 @@ class Reader {
       text(table, "inquiry_revision", options.inquiry_revision);
       table.finish();
       if (const auto [other, added] = paths.emplace(options.path, table.line()); !added) {
-        table.problem("path", "is '" + options.path + "' as in line " + std::to_string(other->second));
+        table.problem("path",
+                      "is '" + options.path + "' as in line " + std::to_string(other->second));
       }
       config_.simulated.push_back(std::move(options));
     }
@@ -154,7 +156,8 @@ class Reader {
       }
       mapping.till = table.required_text("till", "kasse-03");
       check_till(table, mapping.till);
-      if (const auto fingerprint = table.text("fingerprint")) mapping.fingerprint = hex_digits(table, *fingerprint);
+      if (const auto fingerprint = table.text("fingerprint"))
+        mapping.fingerprint = hex_digits(table, *fingerprint);
       const std::string reset = table.word("reset", {"soften", "pass", "refuse"}, "soften");
       mapping.reset = reset == "soften" ? ResetPolicy::soften
                       : reset == "pass" ? ResetPolicy::pass
@@ -171,9 +174,13 @@ class Reader {
     }
     if (till.rfind(Mapping::usbip_prefix, 0) != 0) return;
     if (till.size() == Mapping::usbip_prefix.size()) {
-      table.problem("till", "names no address; write till = \"usbip:192.0.2.7\", or \"usbip:*\" for every address");
+      table.problem(
+          "till",
+          "names no address; write till = \"usbip:192.0.2.7\", or \"usbip:*\" for every address");
     } else if (!config_.usbip_listen) {
-      table.problem("till", "names a plain USB/IP client, but no such server is on; add [usbip] listen = \"127.0.0.1:3240\"");
+      table.problem("till",
+                    "names a plain USB/IP client, but no such server is on; add [usbip] listen = "
+                    "\"127.0.0.1:3240\"");
     }
   }
 
@@ -182,12 +189,15 @@ class Reader {
     std::string digits;
     for (const char character : text) {
       if (character == ':') continue;
-      digits += character >= 'A' && character <= 'F' ? static_cast<char>(character + 32) : character;
+      digits +=
+          character >= 'A' && character <= 'F' ? static_cast<char>(character + 32) : character;
     }
-    if (digits.size() != fingerprint_digits || digits.find_first_not_of("0123456789abcdef") != std::string::npos) {
-      table.problem("fingerprint",
-                    "must be the SHA-256 of the till's certificate, 64 hexadecimal digits; see openssl "
-                    "x509 -noout -fingerprint -sha256 -in kasse-03.crt");
+    if (digits.size() != fingerprint_digits ||
+        digits.find_first_not_of("0123456789abcdef") != std::string::npos) {
+      table.problem(
+          "fingerprint",
+          "must be the SHA-256 of the till's certificate, 64 hexadecimal digits; see openssl "
+          "x509 -noout -fingerprint -sha256 -in kasse-03.crt");
     }
     return digits;
   }
@@ -200,16 +210,22 @@ class Reader {
     if (colon != std::string::npos) {
       address.host = text->substr(0, colon);
       const std::string port = text->substr(colon + 1);
-      const auto parsed = std::from_chars(port.data(), port.data() + port.size(), address.port);  // NOLINT(*-pointer-arithmetic): the interface of from_chars
-      const bool bracketed = address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']';
+      const auto parsed = std::from_chars(
+          port.data(), port.data() + port.size(),
+          address.port);  // NOLINT(*-pointer-arithmetic): the interface of from_chars
+      const bool bracketed =
+          address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']';
       if (bracketed) address.host = address.host.substr(1, address.host.size() - 2);
-      const bool one_address = !address.host.empty() && (bracketed || address.host.find(':') == std::string::npos);
-      if (one_address && !port.empty() && parsed.ec == std::errc() && parsed.ptr == port.data() + port.size()) {  // NOLINT(*-pointer-arithmetic)
+      const bool one_address =
+          !address.host.empty() && (bracketed || address.host.find(':') == std::string::npos);
+      if (one_address && !port.empty() && parsed.ec == std::errc() &&
+          parsed.ptr == port.data() + port.size()) {  // NOLINT(*-pointer-arithmetic)
         return address;
       }
     }
     table.problem("listen", "is '" + *text + "', but must be ADDRESS:PORT such as \"0.0.0.0:" +
-                                std::to_string(default_link_port) + "\" or \"[::]:" + std::to_string(default_link_port) + "\"");
+                                std::to_string(default_link_port) +
+                                "\" or \"[::]:" + std::to_string(default_link_port) + "\"");
     return std::nullopt;
   }
 
@@ -253,8 +269,8 @@ Result<Config> parse_config(std::string_view toml, const std::filesystem::path& 
     const toml::table document = toml::parse(toml, file.string());
     return Reader(document, file).read();
   } catch (const toml::parse_error& error) {
-    return fail(ErrorCode::config, file.string() + ":" + std::to_string(error.source().begin.line) + ": " +
-                                       std::string(error.description()));
+    return fail(ErrorCode::config, file.string() + ":" + std::to_string(error.source().begin.line) +
+                                       ": " + std::string(error.description()));
   }
 }
 
@@ -262,8 +278,10 @@ Result<Config> load_config(const std::filesystem::path& file) {
   std::error_code problem;
   const auto size = std::filesystem::file_size(file, problem);
   if (problem) {
-    return fail(ErrorCode::config, file.string() + ": cannot be read: " + problem.message() +
-                                       "; write it (an example comes with the package) or name another one with --config");
+    return fail(
+        ErrorCode::config,
+        file.string() + ": cannot be read: " + problem.message() +
+            "; write it (an example comes with the package) or name another one with --config");
   }
   if (size > limits::configuration_file_bytes) {
     return fail(ErrorCode::config, file.string() + ": is larger than " +

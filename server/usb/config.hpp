@@ -45,8 +45,8 @@ struct Config {
   Rules rules;
 };
 
-/// Unknown keys, wrong types and bad values are errors: each as "FILE:LINE: key 'x' ...", all of them in one message,
-/// one a line.
+/// Unknown keys, wrong types and bad values are errors: each as "FILE:LINE: key 'x' ...", all of
+/// them in one message, one a line.
 [[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
 /// The same for text at hand. Relative paths in it are relative to `file`'s folder.
 [[nodiscard]] Result<Config> parse_config(std::string_view toml, const std::filesystem::path& file);

@@ -114,7 +114,8 @@ bool ConfigTable::flag(const std::string& key, bool fallback) {
   return value != nullptr ? value->get() : fallback;
 }
 
-std::int64_t ConfigTable::number(const std::string& key, std::int64_t least, std::int64_t most, std::int64_t fallback) {
+std::int64_t ConfigTable::number(const std::string& key, std::int64_t least, std::int64_t most,
+                                 std::int64_t fallback) {
   const toml::node* node = find(key);
   if (node == nullptr) return fallback;
   const auto* value = node->as_integer();
@@ -129,7 +130,8 @@ std::int64_t ConfigTable::number(const std::string& key, std::int64_t least, std
   return value->get();
 }
 
-std::string ConfigTable::word(const std::string& key, const std::set<std::string>& allowed, const std::string& fallback) {
+std::string ConfigTable::word(const std::string& key, const std::set<std::string>& allowed,
+                              const std::string& fallback) {
   const auto value = text(key);
   if (!value) return fallback;
   if (allowed.contains(*value)) return *value;
@@ -164,7 +166,8 @@ void ConfigTable::finish() {
   for (const auto& [key, node] : table_) {
     const std::string name(key.str());
     if (known_.contains(name)) continue;
-    problems_.add(node.source().begin.line, quoted(name) + " is unknown" + did_you_mean(name, known_));
+    problems_.add(node.source().begin.line,
+                  quoted(name) + " is unknown" + did_you_mean(name, known_));
   }
 }
 

@@ -1,5 +1,5 @@
-// Reads tables of a TOML document and keeps account of every key, so that a typo never passes silently. Included by
-// config.cpp only: toml++ is heavy.
+// Reads tables of a TOML document and keeps account of every key, so that a typo never passes
+// silently. Included by config.cpp only: toml++ is heavy.
 #pragma once
 
 #include <cstdint>
@@ -41,9 +41,11 @@ class ConfigTable {
   [[nodiscard]] std::optional<std::string> text(const std::string& key);
   [[nodiscard]] std::string required_text(const std::string& key, std::string_view example);
   [[nodiscard]] bool flag(const std::string& key, bool fallback);
-  [[nodiscard]] std::int64_t number(const std::string& key, std::int64_t least, std::int64_t most, std::int64_t fallback);
+  [[nodiscard]] std::int64_t number(const std::string& key, std::int64_t least, std::int64_t most,
+                                    std::int64_t fallback);
   /// A word out of a list; the fallback if it is not there.
-  [[nodiscard]] std::string word(const std::string& key, const std::set<std::string>& allowed, const std::string& fallback);
+  [[nodiscard]] std::string word(const std::string& key, const std::set<std::string>& allowed,
+                                 const std::string& fallback);
   /// A table inside this one; nullptr if it is not there.
   [[nodiscard]] const toml::table* table(const std::string& key);
   /// An array of tables inside this one ("[[key]]").

@@ -17,7 +17,8 @@ void Conversation::receive(ByteView bytes) {
 }
 
 std::optional<Bytes> Conversation::output() {
-  if (refused_) lease_.reset();  // a stick that could not be opened; not from within its own callback
+  if (refused_)
+    lease_.reset();  // a stick that could not be opened; not from within its own callback
   while (!ended_) {
     auto next = exporter_.poll();
     while (const auto notice = exporter_.poll_notice()) {

@@ -1,5 +1,5 @@
-// One USB/IP conversation between a stick and whoever imports it: on a stream of the link or on a connection of a
-// plain USB/IP client. Ties the protocol (usbip::Exporter) to the lease.
+// One USB/IP conversation between a stick and whoever imports it: on a stream of the link or on a
+// connection of a plain USB/IP client. Ties the protocol (usbip::Exporter) to the lease.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,9 @@
 
 namespace tillbridge::server {
 
-/// Pull model: the owner puts received bytes in, and takes output() while it has room to send it. `wake` tells it to
-/// look again; it comes from a callback of the stick, so the owner must not destroy the conversation in it, but soon after.
+/// Pull model: the owner puts received bytes in, and takes output() while it has room to send it.
+/// `wake` tells it to look again; it comes from a callback of the stick, so the owner must not
+/// destroy the conversation in it, but soon after.
 class Conversation {
  public:
   struct Owner {
@@ -38,7 +39,8 @@ class Conversation {
   Conversation& operator=(const Conversation&) = delete;
 
   void receive(ByteView bytes);
-  /// The next bytes for the peer; nothing if there are none now, or ever again once ended() says so.
+  /// The next bytes for the peer; nothing if there are none now, or ever again once ended() says
+  /// so.
   [[nodiscard]] std::optional<Bytes> output();
   [[nodiscard]] const std::optional<Ended>& ended() const noexcept { return ended_; }
 

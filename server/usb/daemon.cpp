@@ -40,16 +40,19 @@ std::optional<StartFailure> Daemon::make_simulation() {
   for (const simulator::DeviceOptions& options : config_.simulated) {
     auto device = simulator::make_device(options);
     if (!device) {
-      return StartFailure{ExitCode::simulation, fail(device.error().code, "[[simulated]] stick " + options.path + ": " +
-                                                                              device.error().message)};
+      return StartFailure{ExitCode::simulation,
+                          fail(device.error().code, "[[simulated]] stick " + options.path + ": " +
+                                                        device.error().message)};
     }
     devices.push_back(std::move(*device));
   }
   if (devices.empty()) {
     if (config_.simulation_control.empty()) return std::nullopt;
-    return StartFailure{ExitCode::configuration,
-                        fail(ErrorCode::config, config_.file.string() +
-                                                    ": [simulation] control is set, but there is no [[simulated]] stick")};
+    return StartFailure{
+        ExitCode::configuration,
+        fail(ErrorCode::config,
+             config_.file.string() +
+                 ": [simulation] control is set, but there is no [[simulated]] stick")};
   }
   auto source = std::make_unique<SimulatedSource>(loop_, std::move(devices));
   simulated_ = source.get();
@@ -75,7 +78,8 @@ std::optional<StartFailure> Daemon::listen() {
   if (!acceptor) return StartFailure{ExitCode::cannot_listen, acceptor.error()};
   link_acceptor_ = std::move(*acceptor);
   // Scripts read the port of these two lines.
-  log::info("listening for tills on " + ListenAddress{link.listen.host, link_acceptor_->port()}.text());
+  log::info("listening for tills on " +
+            ListenAddress{link.listen.host, link_acceptor_->port()}.text());
 
   if (!config_.usbip_listen) return std::nullopt;
   const ListenAddress& address = *config_.usbip_listen;
@@ -87,39 +91,49 @@ std::optional<StartFailure> Daemon::listen() {
        }});
   if (!usbip) return StartFailure{ExitCode::cannot_listen, usbip.error()};
   usbip_acceptor_ = std::move(*usbip);
-  log::info("listening for plain USB/IP on " + ListenAddress{address.host, usbip_acceptor_->port()}.text());
-  log::warning("plain USB/IP is neither encrypted nor authenticated: everybody who reaches this address can use "
-               "and read the sticks mapped to till = \"usbip:...\"; keep it on a loopback or isolated network");
+  log::info("listening for plain USB/IP on " +
+            ListenAddress{address.host, usbip_acceptor_->port()}.text());
+  log::warning(
+      "plain USB/IP is neither encrypted nor authenticated: everybody who reaches this address can "
+      "use "
+      "and read the sticks mapped to till = \"usbip:...\"; keep it on a loopback or isolated "
+      "network");
   return std::nullopt;
 }
 
 void Daemon::accept_till(std::unique_ptr<transport::Stream> stream) {
   if (tills_.size() >= limits::tills_per_server) {
-    log::warning("till " + log::printable(stream->peer().name) + " at " + stream->peer().address + " is turned away: " +
-                 count_text(tills_.size(), "connection") + " are open, which is the most that one server handles");
+    log::warning("till " + log::printable(stream->peer().name) + " at " + stream->peer().address +
+                 " is turned away: " + count_text(tills_.size(), "connection") +
+                 " are open, which is the most that one server handles");
     return;
   }
   tills_.emplace_back();
   const auto place = std::prev(tills_.end());
-  *place = std::make_unique<TillConnection>(loop_, registry_, std::move(stream),
-                                            TillConnection::Events{[this, place] { take_over(**place); },
-                                                                   [this, place] {
-                                                                     tills_.erase(place);
-                                                                     finish_if_idle();
-                                                                   }});
+  *place =
+      std::make_unique<TillConnection>(loop_, registry_, std::move(stream),
+                                       TillConnection::Events{[this, place] { take_over(**place); },
+                                                              [this, place] {
+                                                                tills_.erase(place);
+                                                                finish_if_idle();
+                                                              }});
   (*place)->start();
 }
 
-// A thin client that was switched off and on again must get its stick back at once, long before anybody notices that its old
-// connection is dead. So the newest connection of a till wins.
+// A thin client that was switched off and on again must get its stick back at once, long before
+// anybody notices that its old connection is dead. So the newest connection of a till wins.
 void Daemon::take_over(const TillConnection& newest) {
   const TillIdentity& till = newest.till();
   for (const auto& other : tills_) {
     if (other.get() == &newest || other->till().name != till.name) continue;
     if (other->till().fingerprint != till.fingerprint) {
-      // A renewed certificate of the same till may; one that a mapping does not accept may not push out one that it does.
-      const auto pinned = [&](const Mapping& mapping) { return mapping.names(till) && !mapping.allows(till); };
-      if (std::any_of(config_.rules.mappings.begin(), config_.rules.mappings.end(), pinned)) continue;
+      // A renewed certificate of the same till may; one that a mapping does not accept may not push
+      // out one that it does.
+      const auto pinned = [&](const Mapping& mapping) {
+        return mapping.names(till) && !mapping.allows(till);
+      };
+      if (std::any_of(config_.rules.mappings.begin(), config_.rules.mappings.end(), pinned))
+        continue;
     }
     if (!other->closing()) {
       log::info("till " + log::printable(till.name) + ": the connection from " + newest.address() +
@@ -131,7 +145,8 @@ void Daemon::take_over(const TillConnection& newest) {
 
 void Daemon::accept_usbip(std::unique_ptr<transport::Stream> stream) {
   if (usbip_clients_.size() >= limits::tills_per_server) {
-    log::warning("USB/IP client " + stream->peer().address + " is turned away: too many connections");
+    log::warning("USB/IP client " + stream->peer().address +
+                 " is turned away: too many connections");
     return;
   }
   usbip_clients_.emplace_back();
@@ -152,11 +167,13 @@ void Daemon::refresh() {
 void Daemon::reload() {
   auto fresh = load_config(config_.file);
   if (!fresh) {
-    log::error("the new configuration is broken and nothing of it is used:\n" + fresh.error().message);
+    log::error("the new configuration is broken and nothing of it is used:\n" +
+               fresh.error().message);
     return;
   }
   const auto restart_for = [](const std::string& what) {
-    log::warning("[reload] " + what + " changed, which takes effect after a restart (systemctl restart tillbridged)");
+    log::warning("[reload] " + what +
+                 " changed, which takes effect after a restart (systemctl restart tillbridged)");
   };
   if (!(fresh->link == config_.link)) restart_for("[link]");
   if (fresh->usbip_listen != config_.usbip_listen) restart_for("[usbip]");
@@ -177,7 +194,8 @@ void Daemon::stop(std::function<void()> stopped) {
   for (const auto& till : tills_) till->close("the USB server is shut down");
   for (const auto& client : usbip_clients_) client->close();
   stop_timer_.arm(loop_.now() + stop_within, [this] {
-    log::warning("shutting down without waiting any longer for " + count_text(tills_.size() + usbip_clients_.size(), "connection"));
+    log::warning("shutting down without waiting any longer for " +
+                 count_text(tills_.size() + usbip_clients_.size(), "connection"));
     std::exchange(stopped_, nullptr)();
   });
   finish_if_idle();
@@ -190,10 +208,11 @@ void Daemon::finish_if_idle() {
 }
 
 std::string Daemon::status() const {
-  const auto connected = static_cast<std::size_t>(
-      std::count_if(tills_.begin(), tills_.end(), [](const auto& till) { return till->greeted(); }));
-  return count_text(registry_.sticks().size(), "stick") + ", " + std::to_string(registry_.leases()) + " in use, " +
-         count_text(connected, "till") + " connected";
+  const auto connected = static_cast<std::size_t>(std::count_if(
+      tills_.begin(), tills_.end(), [](const auto& till) { return till->greeted(); }));
+  return count_text(registry_.sticks().size(), "stick") + ", " +
+         std::to_string(registry_.leases()) + " in use, " + count_text(connected, "till") +
+         " connected";
 }
 
 }  // namespace tillbridge::server

@@ -1,5 +1,5 @@
-// tillbridged as an object: sources, listeners, connections, and what happens when the configuration changes or the
-// process is told to end.
+// tillbridged as an object: sources, listeners, connections, and what happens when the
+// configuration changes or the process is told to end.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ enum class ExitCode : std::uint8_t {
   success = 0,
   configuration = 2,  ///< command line, configuration file or certificates
   cannot_listen = 3,
-  simulation = 4,     ///< a simulated stick or its control could not be made
+  simulation = 4,  ///< a simulated stick or its control could not be made
 };
 
 struct StartFailure {
@@ -43,8 +43,9 @@ class Daemon {
   Daemon& operator=(const Daemon&) = delete;
 
   [[nodiscard]] std::optional<StartFailure> start();
-  /// Reads the configuration file again. Mapping, allow-list and log level take effect at once, in running sessions too;
-  /// for anything else it says that a restart is needed. A broken file changes nothing.
+  /// Reads the configuration file again. Mapping, allow-list and log level take effect at once, in
+  /// running sessions too; for anything else it says that a restart is needed. A broken file
+  /// changes nothing.
   void reload();
   /// Says goodbye to all tills, ends all leases, then calls `stopped`, after 3 s at the latest.
   void stop(std::function<void()> stopped);

@@ -12,7 +12,8 @@ namespace {
 // Mass-storage interfaces of this protocol have the Bulk-Only reset (Bulk-Only Transport 1.0, 4.3).
 constexpr std::uint8_t bulk_only_protocol = 0x50;
 
-// What stands for a port reset of a mass-storage stick: the class's own recovery (BOT 5.3.4) on each interface.
+// What stands for a port reset of a mass-storage stick: the class's own recovery (BOT 5.3.4) on
+// each interface.
 std::deque<usb::SetupPacket> soft_reset_steps(const usb::DeviceDescription& description) {
   std::deque<usb::SetupPacket> steps;
   const usb::Configuration* configuration =
@@ -58,8 +59,9 @@ Lease::~Lease() {
 
 void Lease::start(StickSource& source, const std::string& busid, Stick::Events events) {
   events_ = std::move(events);
-  stick_ = source.open(busid, {[this](Status status) { events_.opened(std::move(status)); },
-                               [this](usb::Completion completion) { completed(std::move(completion)); }});
+  stick_ = source.open(busid,
+                       {[this](Status status) { events_.opened(std::move(status)); },
+                        [this](usb::Completion completion) { completed(std::move(completion)); }});
 }
 
 void Lease::submit(usb::Transfer transfer) {

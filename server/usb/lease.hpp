@@ -24,11 +24,13 @@ struct LeaseRecord {
   std::string session;  ///< "user DOMAIN\name on HOST", as the till says; may be empty
   std::chrono::system_clock::time_point since;
   std::uint64_t transfers = 0;
-  std::uint64_t bytes_in = 0, bytes_out = 0;  ///< data of completed transfers, from and to the stick
+  std::uint64_t bytes_in = 0,
+                bytes_out = 0;  ///< data of completed transfers, from and to the stick
 };
 
-/// The exclusive use of a stick. Made by StickRegistry::lease(); destroying it ends it. Callbacks never come from
-/// within a call. Also the place where a port reset is turned into what the mapping's reset policy says.
+/// The exclusive use of a stick. Made by StickRegistry::lease(); destroying it ends it. Callbacks
+/// never come from within a call. Also the place where a port reset is turned into what the
+/// mapping's reset policy says.
 class Lease {
  public:
   /// `ended` is called by the destructor.

@@ -19,18 +19,23 @@ constexpr std::chrono::milliseconds configuration_pause{50};
 constexpr int claim_tries = 3;
 constexpr std::size_t setup_bytes = LIBUSB_CONTROL_SETUP_SIZE;
 
-std::string libusb_text(int code) { return libusb_strerror(static_cast<libusb_error>(code)); }
+std::string libusb_text(int code) {
+  return libusb_strerror(static_cast<libusb_error>(code));
+}
 
-std::set<int> interface_numbers(const usb::DeviceDescription& description, std::uint8_t configuration) {
+std::set<int> interface_numbers(const usb::DeviceDescription& description,
+                                std::uint8_t configuration) {
   std::set<int> numbers;
   if (const usb::Configuration* found = description.find_configuration(configuration)) {
-    for (const usb::InterfaceDescriptor& interface : found->interfaces) numbers.insert(interface.number);
+    for (const usb::InterfaceDescriptor& interface : found->interfaces)
+      numbers.insert(interface.number);
   }
   return numbers;
 }
 
-// Takes one interface from whatever kernel driver has it. Detached by hand, not by libusb's automatic mode: that one
-// would bring the driver back when the interface is released, and the machine would mount the stick.
+// Takes one interface from whatever kernel driver has it. Detached by hand, not by libusb's
+// automatic mode: that one would bring the driver back when the interface is released, and the
+// machine would mount the stick.
 int claim_interface(libusb_device_handle* handle, int number) {
   int code = LIBUSB_ERROR_BUSY;
   for (int attempt = 0; attempt < claim_tries && code == LIBUSB_ERROR_BUSY; ++attempt) {
@@ -54,15 +59,20 @@ int claim_interfaces(libusb_device_handle* handle, const std::set<int>& numbers)
 Error claim_error(const std::string& what, int code) {
   switch (code) {
     case LIBUSB_ERROR_ACCESS:
-      return fail(ErrorCode::refused, what + ": permission denied; install the udev rules of tillbridge "
-                                             "(70-tillbridge.rules) and plug the stick in again");
+      return fail(ErrorCode::refused,
+                  what +
+                      ": permission denied; install the udev rules of tillbridge "
+                      "(70-tillbridge.rules) and plug the stick in again");
     case LIBUSB_ERROR_BUSY:
-      return fail(ErrorCode::refused, what + ": another program of this machine uses the stick (usbip-host or a virtual "
-                                             "machine?); stop it and plug the stick in again");
+      return fail(ErrorCode::refused,
+                  what +
+                      ": another program of this machine uses the stick (usbip-host or a virtual "
+                      "machine?); stop it and plug the stick in again");
     case LIBUSB_ERROR_NO_DEVICE:
       return fail(ErrorCode::unavailable, what + ": the stick was unplugged");
     default:
-      return fail(ErrorCode::io, what + ": " + libusb_text(code) + "; plug the stick in again, and try another port");
+      return fail(ErrorCode::io, what + ": " + libusb_text(code) +
+                                     "; plug the stick in again, and try another port");
   }
 }
 
@@ -71,7 +81,8 @@ usb::TransferStatus host_request_status(int code) {
     case LIBUSB_SUCCESS:
       return usb::TransferStatus::success;
     case LIBUSB_ERROR_PIPE:
-    case LIBUSB_ERROR_NOT_FOUND:  // no such configuration, setting or endpoint: a device would stall
+    case LIBUSB_ERROR_NOT_FOUND:  // no such configuration, setting or endpoint: a device would
+                                  // stall
       return usb::TransferStatus::stall;
     case LIBUSB_ERROR_NO_DEVICE:
       return usb::TransferStatus::device_gone;
@@ -88,7 +99,8 @@ usb::TransferStatus submit_status(int code) {
   switch (code) {
     case LIBUSB_ERROR_NO_DEVICE:
       return usb::TransferStatus::device_gone;
-    case LIBUSB_ERROR_NO_MEM:  // usbfs allows 16 MiB for all devices together (usbcore.usbfs_memory_mb)
+    case LIBUSB_ERROR_NO_MEM:  // usbfs allows 16 MiB for all devices together
+                               // (usbcore.usbfs_memory_mb)
       return usb::TransferStatus::no_resources;
     case LIBUSB_ERROR_NOT_SUPPORTED:
       return usb::TransferStatus::refused;
@@ -124,8 +136,8 @@ void FlightCount::wait_for_zero() {
 }
 
 struct LibusbDevice::Flight {
-  Flight(transport::Loop& the_loop, FlightCount& the_flights, std::weak_ptr<LibusbDevice> the_device,
-         usb::Transfer the_transfer)
+  Flight(transport::Loop& the_loop, FlightCount& the_flights,
+         std::weak_ptr<LibusbDevice> the_device, usb::Transfer the_transfer)
       : loop(the_loop),
         flights(the_flights),
         device(std::move(the_device)),
@@ -178,8 +190,9 @@ struct LibusbDevice::Worksite {
     if (handle != nullptr) libusb_close(std::exchange(handle, nullptr));
   }
 
-  // usbfs changes a configuration only while nobody holds an interface, so they are given up for a moment. The kernel may
-  // bind its drivers to the new configuration's interfaces; claiming takes them away again.
+  // usbfs changes a configuration only while nobody holds an interface, so they are given up for a
+  // moment. The kernel may bind its drivers to the new configuration's interfaces; claiming takes
+  // them away again.
   int set_configuration(std::uint8_t value) {
     for (const int number : interface_numbers(description, configuration)) {
       libusb_release_interface(handle, number);
@@ -188,7 +201,8 @@ struct LibusbDevice::Worksite {
     if (code == LIBUSB_SUCCESS) configuration = value;
     const int claimed = claim_interfaces(handle, interface_numbers(description, configuration));
     if (claimed != LIBUSB_SUCCESS) {
-      log::warning(claim_error("the stick at port " + busid + " cannot be claimed again", claimed).message);
+      log::warning(
+          claim_error("the stick at port " + busid + " cannot be claimed again", claimed).message);
     }
     return code != LIBUSB_SUCCESS ? code : claimed;
   }
@@ -200,11 +214,14 @@ struct LibusbDevice::Worksite {
   }
 
   int carry_out(const usb::HostRequest& request) {
-    if (const auto* set = std::get_if<usb::SetConfiguration>(&request)) return set_configuration(set->value);
+    if (const auto* set = std::get_if<usb::SetConfiguration>(&request))
+      return set_configuration(set->value);
     if (const auto* set = std::get_if<usb::SetInterface>(&request)) {
-      return libusb_set_interface_alt_setting(handle, set->interface_number, set->alternate_setting);
+      return libusb_set_interface_alt_setting(handle, set->interface_number,
+                                              set->alternate_setting);
     }
-    if (const auto* clear = std::get_if<usb::ClearHalt>(&request)) return libusb_clear_halt(handle, clear->endpoint);
+    if (const auto* clear = std::get_if<usb::ClearHalt>(&request))
+      return libusb_clear_halt(handle, clear->endpoint);
     return reset();
   }
 };
@@ -344,7 +361,9 @@ void LibusbDevice::submit(usb::Transfer transfer) {
   } else if (host_request_) {
     waiting_.push_back(std::move(transfer));
   } else {
-    const auto request = transfer.type == usb::TransferType::control ? usb::as_host_request(transfer.setup) : std::nullopt;
+    const auto request = transfer.type == usb::TransferType::control
+                             ? usb::as_host_request(transfer.setup)
+                             : std::nullopt;
     if (request) {
       run_host_request(transfer.id, *request);
     } else {
@@ -365,12 +384,12 @@ void LibusbDevice::submit_to_libusb(usb::Transfer transfer) {
   constexpr unsigned int no_timeout = 0;
   if (asked.type == usb::TransferType::control) {
     buffer.resize(setup_bytes);
-    libusb_fill_control_setup(buffer.data(), asked.setup.request_type, asked.setup.request, asked.setup.value,
-                              asked.setup.index, asked.setup.length);
+    libusb_fill_control_setup(buffer.data(), asked.setup.request_type, asked.setup.request,
+                              asked.setup.value, asked.setup.index, asked.setup.length);
     buffer.insert(buffer.end(), asked.data.begin(), asked.data.end());
     buffer.resize(setup_bytes + asked.setup.length);
-    libusb_fill_control_transfer(flight->transfer, handle_, buffer.data(), &LibusbDevice::on_transfer, flight.get(),
-                                 no_timeout);
+    libusb_fill_control_transfer(flight->transfer, handle_, buffer.data(),
+                                 &LibusbDevice::on_transfer, flight.get(), no_timeout);
   } else {
     buffer = std::move(asked.data);
     if (asked.in()) buffer.resize(asked.length);
@@ -379,10 +398,11 @@ void LibusbDevice::submit_to_libusb(usb::Transfer transfer) {
       libusb_fill_bulk_transfer(flight->transfer, handle_, asked.endpoint, buffer.data(), length,
                                 &LibusbDevice::on_transfer, flight.get(), no_timeout);
     } else {
-      libusb_fill_interrupt_transfer(flight->transfer, handle_, asked.endpoint, buffer.data(), length,
-                                     &LibusbDevice::on_transfer, flight.get(), no_timeout);
+      libusb_fill_interrupt_transfer(flight->transfer, handle_, asked.endpoint, buffer.data(),
+                                     length, &LibusbDevice::on_transfer, flight.get(), no_timeout);
     }
-    if (asked.zero_packet && !asked.in()) flight->transfer->flags |= LIBUSB_TRANSFER_ADD_ZERO_PACKET;
+    if (asked.zero_packet && !asked.in())
+      flight->transfer->flags |= LIBUSB_TRANSFER_ADD_ZERO_PACKET;
   }
   flights_.up();
   const int code = libusb_submit_transfer(flight->transfer);
@@ -431,8 +451,10 @@ void LibusbDevice::transfer_done(usb::TransferId id) {
         completion.status = usb::TransferStatus::timeout;
         break;
       case LIBUSB_TRANSFER_NO_DEVICE:
-        // A change of configuration or setting switches endpoints off, which looks the same from here.
-        completion.status = host_request_ ? usb::TransferStatus::cancelled : usb::TransferStatus::device_gone;
+        // A change of configuration or setting switches endpoints off, which looks the same from
+        // here.
+        completion.status =
+            host_request_ ? usb::TransferStatus::cancelled : usb::TransferStatus::device_gone;
         break;
       case LIBUSB_TRANSFER_ERROR:
         break;
@@ -483,8 +505,9 @@ void LibusbDevice::host_request_done(usb::TransferId id, usb::TransferStatus sta
 }
 
 void LibusbDevice::cancel(usb::TransferId id) {
-  const auto waiting = std::find_if(waiting_.begin(), waiting_.end(),
-                                    [id](const usb::Transfer& transfer) { return transfer.id == id; });
+  const auto waiting =
+      std::find_if(waiting_.begin(), waiting_.end(),
+                   [id](const usb::Transfer& transfer) { return transfer.id == id; });
   if (waiting != waiting_.end()) {
     waiting_.erase(waiting);
     answer_later(id, usb::TransferStatus::cancelled);
@@ -505,7 +528,8 @@ void LibusbDevice::gone() {
   if (host_request_ && user_state_ == UserState::ready) running.push_back(*host_request_);
   for (const usb::Transfer& transfer : waiting_) running.push_back(transfer.id);
   waiting_.clear();
-  if (user_state_ == UserState::waiting) answer_open(fail(ErrorCode::unavailable, "the stick was unplugged"));
+  if (user_state_ == UserState::waiting)
+    answer_open(fail(ErrorCode::unavailable, "the stick was unplugged"));
   for (const usb::TransferId id : running) deliver(ended(id, usb::TransferStatus::device_gone));
   settle();
 }

@@ -1,4 +1,5 @@
-// One USB device through libusb: claimed while it is held or in use, transfers in and completions out.
+// One USB device through libusb: claimed while it is held or in use, transfers in and completions
+// out.
 #pragma once
 
 #include <condition_variable>
@@ -34,12 +35,14 @@ class FlightCount {
   std::size_t count_ = 0;
 };
 
-/// All but the static callbacks is on the loop's thread. Which thread may use the handle when: the worker between
-/// a task's start and its report; the loop (only to submit and cancel, which do not block) while claimed.
+/// All but the static callbacks is on the loop's thread. Which thread may use the handle when: the
+/// worker between a task's start and its report; the loop (only to submit and cancel, which do not
+/// block) while claimed.
 class LibusbDevice : public std::enable_shared_from_this<LibusbDevice> {
  public:
   struct Events {
-    /// A transfer says that the device is not there any more; hot-plug will say so later, if it runs at all.
+    /// A transfer says that the device is not there any more; hot-plug will say so later, if it
+    /// runs at all.
     std::function<void()> lost;
     /// It left, and the last trace of it is closed.
     std::function<void()> finished;
@@ -57,7 +60,8 @@ class LibusbDevice : public std::enable_shared_from_this<LibusbDevice> {
   [[nodiscard]] std::uint8_t number() const { return libusb_get_device_address(device_); }
 
   void hold(bool held);
-  /// One user at a time. opened() comes once the device is claimed and the transfers of the user before are home.
+  /// One user at a time. opened() comes once the device is claimed and the transfers of the user
+  /// before are home.
   void use(Stick::Events events);
   void end_use();
   void submit(usb::Transfer transfer);

@@ -21,7 +21,8 @@ namespace tillbridge::server {
 
 namespace {
 
-/// How often the devices are looked after in sysfs. Hot-plug reports a departure sooner where udev runs.
+/// How often the devices are looked after in sysfs. Hot-plug reports a departure sooner where udev
+/// runs.
 constexpr Duration presence_interval = std::chrono::milliseconds(500);
 /// The same once a transfer said that its device is gone.
 constexpr Duration presence_interval_lost = std::chrono::milliseconds(10);
@@ -52,8 +53,8 @@ struct LibusbSource::Impl : std::enable_shared_from_this<LibusbSource::Impl> {
   void take_news();
   void departed(const std::string& busid);
   void look_after(Duration interval);
-  static int LIBUSB_CALL on_hotplug(libusb_context* context, libusb_device* device, libusb_hotplug_event event,
-                                    void* self);
+  static int LIBUSB_CALL on_hotplug(libusb_context* context, libusb_device* device,
+                                    libusb_hotplug_event event, void* self);
 
   transport::Loop& loop;
   Observer observer;
@@ -64,8 +65,8 @@ struct LibusbSource::Impl : std::enable_shared_from_this<LibusbSource::Impl> {
   std::thread events;
   libusb_hotplug_callback_handle hotplug = 0;
 
-  /// From the event thread to the loop. Not inside the posted tasks: one that never ran would give its device back when
-  /// libusb is closed already.
+  /// From the event thread to the loop. Not inside the posted tasks: one that never ran would give
+  /// its device back when libusb is closed already.
   struct News {
     std::shared_ptr<libusb_device> device;
     std::optional<Result<usb::DeviceDescription>> arrived;  ///< absent: it left
@@ -89,7 +90,9 @@ class LibusbStick final : public Stick {
   LibusbStick(const LibusbStick&) = delete;
   LibusbStick& operator=(const LibusbStick&) = delete;
 
-  [[nodiscard]] const usb::DeviceDescription& description() const override { return device_->description(); }
+  [[nodiscard]] const usb::DeviceDescription& description() const override {
+    return device_->description();
+  }
   void submit(usb::Transfer transfer) override { device_->submit(std::move(transfer)); }
   void cancel(usb::TransferId id) override { device_->cancel(id); }
 
@@ -100,9 +103,11 @@ class LibusbStick final : public Stick {
 /// Stands for a stick that left between the decision to open it and the opening.
 class GoneStick final : public Stick {
  public:
-  GoneStick(transport::Loop& loop, Events events) : loop_(loop), events_(std::make_shared<Events>(std::move(events))) {
+  GoneStick(transport::Loop& loop, Events events)
+      : loop_(loop), events_(std::make_shared<Events>(std::move(events))) {
     loop_.post([weak = std::weak_ptr<Events>(events_)] {
-      if (const auto alive = weak.lock()) alive->opened(fail(ErrorCode::unavailable, "the stick was unplugged"));
+      if (const auto alive = weak.lock())
+        alive->opened(fail(ErrorCode::unavailable, "the stick was unplugged"));
     });
   }
   [[nodiscard]] const usb::DeviceDescription& description() const override { return description_; }
@@ -126,11 +131,16 @@ class GoneStick final : public Stick {
 
 void LibusbSource::Impl::start(Observer the_observer) {
   observer = std::move(the_observer);
+  if (!sysfs.available()) {
+    log::info("this machine has no USB: only simulated sticks will be seen");
+    return;
+  }
   const int code = libusb_init(&context);
   if (code != LIBUSB_SUCCESS) {
     context = nullptr;
-    log::warning("no USB on this machine (" + std::string(libusb_strerror(static_cast<libusb_error>(code))) +
-                 "): only simulated sticks will be seen");
+    log::error("USB of this machine cannot be used (" +
+               std::string(libusb_strerror(static_cast<libusb_error>(code))) +
+               "): only simulated sticks will be seen");
     return;
   }
   if (libusb_has_capability(LIBUSB_CAP_HAS_HOTPLUG) == 0) {
@@ -138,17 +148,21 @@ void LibusbSource::Impl::start(Observer the_observer) {
     return;
   }
   if (!std::filesystem::exists("/run/udev/control")) {
-    log::warning("udev does not run on this machine: sticks that are plugged in from now on are not noticed");
+    log::warning(
+        "udev does not run on this machine: sticks that are plugged in from now on are not "
+        "noticed");
   }
   events = std::thread([this] {
     while (!ending.load()) libusb_handle_events_completed(context, nullptr);
   });
   // Reports what is there already from within this call, what comes later from the event thread.
   const int registered = libusb_hotplug_register_callback(
-      context, LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED | LIBUSB_HOTPLUG_EVENT_DEVICE_LEFT, LIBUSB_HOTPLUG_ENUMERATE,
-      LIBUSB_HOTPLUG_MATCH_ANY, LIBUSB_HOTPLUG_MATCH_ANY, LIBUSB_HOTPLUG_MATCH_ANY, &Impl::on_hotplug, this, &hotplug);
+      context, LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED | LIBUSB_HOTPLUG_EVENT_DEVICE_LEFT,
+      LIBUSB_HOTPLUG_ENUMERATE, LIBUSB_HOTPLUG_MATCH_ANY, LIBUSB_HOTPLUG_MATCH_ANY,
+      LIBUSB_HOTPLUG_MATCH_ANY, &Impl::on_hotplug, this, &hotplug);
   if (registered != LIBUSB_SUCCESS) {
-    log::error("hot-plug cannot be watched: " + std::string(libusb_strerror(static_cast<libusb_error>(registered))));
+    log::error("hot-plug cannot be watched: " +
+               std::string(libusb_strerror(static_cast<libusb_error>(registered))));
   }
   look_after(presence_interval);
 }
@@ -188,7 +202,8 @@ void LibusbSource::Impl::take_news() {
   }
 }
 
-void LibusbSource::Impl::arrived(libusb_device* device, const Result<usb::DeviceDescription>& description) {
+void LibusbSource::Impl::arrived(libusb_device* device,
+                                 const Result<usb::DeviceDescription>& description) {
   if (!description) {
     log::warning("a USB device is ignored: " + description.error().message + "; plug it in again");
     return;
@@ -201,15 +216,17 @@ void LibusbSource::Impl::arrived(libusb_device* device, const Result<usb::Device
       loop, flights, libusb_ref_device(device), *description,
       LibusbDevice::Events{[this] { look_after(presence_interval_lost); },
                            [this, device] {
-                             leaving.remove_if([device](const auto& item) { return item->device() == device; });
+                             leaving.remove_if(
+                                 [device](const auto& item) { return item->device() == device; });
                            }});
   devices.emplace(busid, std::move(entry));
   observer.arrived({busid, *description});
 }
 
 void LibusbSource::Impl::left(libusb_device* device) {
-  const auto found = std::find_if(devices.begin(), devices.end(),
-                                  [device](const auto& item) { return item.second->device() == device; });
+  const auto found = std::find_if(devices.begin(), devices.end(), [device](const auto& item) {
+    return item.second->device() == device;
+  });
   if (found != devices.end()) departed(found->first);
 }
 
@@ -260,7 +277,9 @@ LibusbSource::~LibusbSource() {
   if (impl_->context != nullptr) libusb_exit(impl_->context);
 }
 
-void LibusbSource::start(Observer observer) { impl_->start(std::move(observer)); }
+void LibusbSource::start(Observer observer) {
+  impl_->start(std::move(observer));
+}
 
 void LibusbSource::hold(const std::string& busid) {
   const auto found = impl_->devices.find(busid);
@@ -274,7 +293,8 @@ void LibusbSource::let_go(const std::string& busid) {
 
 std::unique_ptr<Stick> LibusbSource::open(const std::string& busid, Stick::Events events) {
   const auto found = impl_->devices.find(busid);
-  if (found == impl_->devices.end()) return std::make_unique<GoneStick>(impl_->loop, std::move(events));
+  if (found == impl_->devices.end())
+    return std::make_unique<GoneStick>(impl_->loop, std::move(events));
   return std::make_unique<LibusbStick>(found->second, std::move(events));
 }
 

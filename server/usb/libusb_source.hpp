@@ -9,9 +9,9 @@
 
 namespace tillbridge::server {
 
-/// libusb's events run on a thread of their own and are posted to the loop; what blocks (opening, claiming,
-/// SET_CONFIGURATION, ...) runs on a thread for each stick in use, so that one slow stick never holds up another. On a
-/// machine without USB it says so once and stays empty.
+/// libusb's events run on a thread of their own and are posted to the loop; what blocks (opening,
+/// claiming, SET_CONFIGURATION, ...) runs on a thread for each stick in use, so that one slow stick
+/// never holds up another. On a machine without USB it says so once and stays empty.
 class LibusbSource final : public StickSource {
  public:
   explicit LibusbSource(transport::Loop& loop);
@@ -20,7 +20,8 @@ class LibusbSource final : public StickSource {
   void start(Observer observer) override;
   void hold(const std::string& busid) override;
   void let_go(const std::string& busid) override;
-  [[nodiscard]] std::unique_ptr<Stick> open(const std::string& busid, Stick::Events events) override;
+  [[nodiscard]] std::unique_ptr<Stick> open(const std::string& busid,
+                                            Stick::Events events) override;
 
  private:
   struct Impl;

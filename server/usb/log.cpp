@@ -52,7 +52,8 @@ void write(Level level, const std::string& message) {
   logger().log(to_spdlog(level), spdlog::string_view_t(message));
 }
 
-// How many bytes of a well-formed UTF-8 sequence begin at `text[0]`; 0 if it is malformed or a control character.
+// How many bytes of a well-formed UTF-8 sequence begin at `text[0]`; 0 if it is malformed or a
+// control character.
 std::size_t sequence_length(std::string_view text) {
   const auto at = [&](std::size_t index) { return static_cast<unsigned char>(text[index]); };
   const unsigned char first = at(0);
@@ -72,12 +73,22 @@ std::size_t sequence_length(std::string_view text) {
 
 }  // namespace
 
-void debug(const std::string& message) { write(Level::debug, message); }
-void info(const std::string& message) { write(Level::info, message); }
-void warning(const std::string& message) { write(Level::warning, message); }
-void error(const std::string& message) { write(Level::error, message); }
+void debug(const std::string& message) {
+  write(Level::debug, message);
+}
+void info(const std::string& message) {
+  write(Level::info, message);
+}
+void warning(const std::string& message) {
+  write(Level::warning, message);
+}
+void error(const std::string& message) {
+  write(Level::error, message);
+}
 
-void set_level(Level level) { logger().set_level(to_spdlog(level)); }
+void set_level(Level level) {
+  logger().set_level(to_spdlog(level));
+}
 
 void set_sink(std::function<void(Level, const std::string&)> sink) {
   test_sink() = std::move(sink);

@@ -1,4 +1,5 @@
-// What tillbridged tells the person who runs it: one line per event, to stderr (the journal when systemd runs it).
+// What tillbridged tells the person who runs it: one line per event, to stderr (the journal when
+// systemd runs it).
 #pragma once
 
 #include <cstdint>
@@ -16,11 +17,13 @@ void warning(const std::string& message);
 void error(const std::string& message);
 
 void set_level(Level level);
-/// Replaces stderr, for tests; an empty function brings stderr back. Set it before any thread is started.
+/// Replaces stderr, for tests; an empty function brings stderr back. Set it before any thread is
+/// started.
 void set_sink(std::function<void(Level, const std::string&)> sink);
 
-/// Text that came from outside (a certificate, a device's string, a till's hello) as it may stand in a log line:
-/// control characters and invalid UTF-8 become '?', and it is cut at limits::name_bytes.
+/// Text that came from outside (a certificate, a device's string, a till's hello) as it may stand
+/// in a log line: control characters and invalid UTF-8 become '?', and it is cut at
+/// limits::name_bytes.
 [[nodiscard]] std::string printable(std::string_view text);
 
 }  // namespace tillbridge::server::log

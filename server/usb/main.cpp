@@ -1,4 +1,5 @@
-// tillbridged: the USB server. See `tillbridged --help`, packaging/etc/tillbridged.toml and ARCHITECTURE.md.
+// tillbridged: the USB server. See `tillbridged --help`, packaging/etc/tillbridged.toml and
+// ARCHITECTURE.md.
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -26,8 +27,11 @@ constexpr const char* exit_codes = R"(Exit codes:
   4  a simulated stick or its control socket could not be made
 SIGHUP reads the configuration again: mappings change in running sessions.)";
 
-// systemd's Type=notify-reload and Type=notify both understand these; without systemd they do nothing.
-void notify(const std::string& state) { sd_notify(0, state.c_str()); }
+// systemd's Type=notify-reload and Type=notify both understand these; without systemd they do
+// nothing.
+void notify(const std::string& state) {
+  sd_notify(0, state.c_str());
+}
 
 int run(const Config& config) {
   tillbridge::transport::Loop loop;
@@ -37,14 +41,15 @@ int run(const Config& config) {
     log::error(failure->error.message);
     return static_cast<int>(failure->code);
   }
-  const tillbridge::transport::SignalWatch signals(loop, {SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
-    if (signal == SIGHUP) {
-      daemon.reload();
-      return;
-    }
-    notify("STOPPING=1\nSTATUS=saying goodbye to the tills");
-    daemon.stop([&] { loop.stop(); });
-  });
+  const tillbridge::transport::SignalWatch signals(
+      loop, {SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
+        if (signal == SIGHUP) {
+          daemon.reload();
+          return;
+        }
+        notify("STOPPING=1\nSTATUS=saying goodbye to the tills");
+        daemon.stop([&] { loop.stop(); });
+      });
   notify("READY=1\nSTATUS=running");
   loop.run();
   log::info("ended");

@@ -11,15 +11,18 @@
 
 namespace tillbridge::server {
 
-/// What happens when a session asks for a port reset. A real one takes the time and the self test from a TSE.
+/// What happens when a session asks for a port reset. A real one takes the time and the self test
+/// from a TSE.
 enum class ResetPolicy : std::uint8_t {
-  soften,  ///< mass storage: Bulk-Only reset and cleared halts; anything else: answered, not carried out
+  soften,  ///< mass storage: Bulk-Only reset and cleared halts; anything else: answered, not
+           ///< carried out
   pass,    ///< carried out on the port
   refuse   ///< answered as refused
 };
 [[nodiscard]] std::string_view text(ResetPolicy policy);
 
-/// Who a connection is for the mapping: a till's certificate, or the address of a plain USB/IP client.
+/// Who a connection is for the mapping: a till's certificate, or the address of a plain USB/IP
+/// client.
 struct TillIdentity {
   enum class Kind : std::uint8_t { certificate, usbip_address };
   Kind kind = Kind::certificate;
@@ -32,7 +35,7 @@ struct Mapping {
   static constexpr std::string_view usbip_prefix = "usbip:";
 
   StickPattern stick;
-  std::string till;         ///< common name of the till's certificate, or usbip_prefix and an address
+  std::string till;  ///< common name of the till's certificate, or usbip_prefix and an address
   std::string fingerprint;  ///< optional: only this very certificate
   ResetPolicy reset = ResetPolicy::soften;
   bool pipeline = false;

@@ -42,7 +42,8 @@ class SimulatedSource::SimulatedStick final : public Stick {
       : loop_(loop), slot_(slot), events_(std::move(events)) {
     if (slot_ != nullptr) slot_->user = this;
     later([this] {
-      events_.opened(slot_ != nullptr ? Status() : fail(ErrorCode::unavailable, "the stick was unplugged"));
+      events_.opened(slot_ != nullptr ? Status()
+                                      : fail(ErrorCode::unavailable, "the stick was unplugged"));
     });
   }
 
@@ -186,8 +187,10 @@ std::unique_ptr<Stick> SimulatedSource::open(const std::string& busid, Stick::Ev
 
 Status SimulatedSource::unplug(const std::string& name) {
   Slot* slot = find(name);
-  if (slot == nullptr) return fail(ErrorCode::unavailable, "no simulated stick '" + log::printable(name) + "'");
-  if (!slot->plugged) return fail(ErrorCode::refused, "'" + log::printable(name) + "' is not plugged in");
+  if (slot == nullptr)
+    return fail(ErrorCode::unavailable, "no simulated stick '" + log::printable(name) + "'");
+  if (!slot->plugged)
+    return fail(ErrorCode::refused, "'" + log::printable(name) + "' is not plugged in");
   slot->plugged = false;
   if (slot->user != nullptr) slot->user->gone();
   slot->device->reset(loop_.now());
@@ -197,8 +200,10 @@ Status SimulatedSource::unplug(const std::string& name) {
 
 Status SimulatedSource::plug(const std::string& name) {
   Slot* slot = find(name);
-  if (slot == nullptr) return fail(ErrorCode::unavailable, "no simulated stick '" + log::printable(name) + "'");
-  if (slot->plugged) return fail(ErrorCode::refused, "'" + log::printable(name) + "' is plugged in already");
+  if (slot == nullptr)
+    return fail(ErrorCode::unavailable, "no simulated stick '" + log::printable(name) + "'");
+  if (slot->plugged)
+    return fail(ErrorCode::refused, "'" + log::printable(name) + "' is plugged in already");
   slot->plugged = true;
   const usb::DeviceDescription& description = slot->device->description();
   if (started_) observer_.arrived({description.path, description});

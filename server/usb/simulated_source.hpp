@@ -21,9 +21,11 @@ class SimulatedSource final : public StickSource {
   void start(Observer observer) override;
   void hold(const std::string&) override {}    // no kernel driver here
   void let_go(const std::string&) override {}  // nor here
-  [[nodiscard]] std::unique_ptr<Stick> open(const std::string& busid, Stick::Events events) override;
+  [[nodiscard]] std::unique_ptr<Stick> open(const std::string& busid,
+                                            Stick::Events events) override;
 
-  // For test benches: what a hand does to a stick. `name` is a serial, or a bus id where there is no serial.
+  // For test benches: what a hand does to a stick. `name` is a serial, or a bus id where there is
+  // no serial.
   Status unplug(const std::string& name);
   Status plug(const std::string& name);
   struct State {

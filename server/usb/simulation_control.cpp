@@ -45,7 +45,9 @@ class Descriptor {
   int fd_;
 };
 
-std::string system_error_text() { return std::generic_category().message(errno); }
+std::string system_error_text() {
+  return std::generic_category().message(errno);
+}
 
 Result<Descriptor> listen_at(const std::filesystem::path& path) {
   const auto failed = [&](const std::string& what) {
@@ -59,13 +61,15 @@ Result<Descriptor> listen_at(const std::filesystem::path& path) {
 
   Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (socket.get() < 0) return failed(system_error_text());
-  // Linux makes the socket's file with the mode of the descriptor, so there is no moment in which others may enter.
+  // Linux makes the socket's file with the mode of the descriptor, so there is no moment in which
+  // others may enter.
   if (::fchmod(socket.get(), S_IRUSR | S_IWUSR) != 0) return failed(system_error_text());
   // bind() and connect() take every kind of address through one type: sockets were made so.
   const auto* generic = reinterpret_cast<const sockaddr*>(&address);
   if (std::filesystem::is_socket(path)) {
     const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (::connect(probe.get(), generic, sizeof(address)) == 0) return failed("somebody else listens there");
+    if (::connect(probe.get(), generic, sizeof(address)) == 0)
+      return failed("somebody else listens there");
     std::error_code ignored;
     std::filesystem::remove(path, ignored);  // left over from a process that was killed
   }
@@ -92,7 +96,8 @@ struct SimulationControl::Impl : std::enable_shared_from_this<SimulationControl:
       if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return;
       if (waiting[1].revents != 0) return;
       if (waiting[0].revents == 0) continue;
-      auto accepted = std::make_shared<Descriptor>(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      auto accepted =
+          std::make_shared<Descriptor>(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (accepted->get() < 0) continue;
       loop.post([self, accepted] {
         if (const auto impl = self.lock()) impl->serve(std::move(*accepted));
@@ -169,9 +174,8 @@ Result<std::unique_ptr<SimulationControl>> SimulationControl::listen(
   impl->listener = std::move(*listener);
   impl->stop = Descriptor(::eventfd(0, EFD_CLOEXEC));
   if (impl->stop.get() < 0) return fail(ErrorCode::io, "eventfd: " + system_error_text());
-  impl->thread = std::thread([raw = impl.get(), self = std::weak_ptr<Impl>(impl)] {
-    raw->accept_connections(self);
-  });
+  impl->thread = std::thread(
+      [raw = impl.get(), self = std::weak_ptr<Impl>(impl)] { raw->accept_connections(self); });
   log::warning("simulated sticks can be pulled and plugged through " + path.string() +
                ": for test benches only");
   return std::make_unique<SimulationControl>(std::move(impl));

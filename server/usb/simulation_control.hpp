@@ -11,8 +11,9 @@
 
 namespace tillbridge::server {
 
-/// Off unless `[simulation] control` names a path. Mode 0600: the user that runs the server and nobody else. Each line is
-/// a command, `unplug SERIAL`, `plug SERIAL` or `list`; each is answered by "ok" or "error: REASON" on a line
+/// Off unless `[simulation] control` names a path. Mode 0600: the user that runs the server and
+/// nobody else. Each line is a command, `unplug SERIAL`, `plug SERIAL` or `list`; each is answered
+/// by "ok" or "error: REASON" on a line
 /// (`list`: first one line "SERIAL BUSID plugged|unplugged" for each stick).
 class SimulationControl {
  public:

@@ -79,9 +79,8 @@ std::string StickIdentity::busid() const {
 
 Result<StickPattern::Model> StickPattern::parse_model(std::string_view text) {
   const auto vendor_id = parse_hex4(text.substr(0, 4));
-  const auto product_id = text.size() == model_characters && text[4] == ':'
-                              ? parse_hex4(text.substr(5))
-                              : std::nullopt;
+  const auto product_id =
+      text.size() == model_characters && text[4] == ':' ? parse_hex4(text.substr(5)) : std::nullopt;
   if (!vendor_id || !product_id) {
     return fail(ErrorCode::config, "'" + std::string(text) +
                                        "' is not VID:PID, two groups of four hexadecimal digits "

@@ -9,8 +9,8 @@
 
 namespace tillbridge::server {
 
-/// VID, PID and serial. A stick without a serial can only be told by the port it is in; such an identity moves to
-/// whatever is plugged in there next, so logs say so.
+/// VID, PID and serial. A stick without a serial can only be told by the port it is in; such an
+/// identity moves to whatever is plugged in there next, so logs say so.
 struct StickIdentity {
   std::uint16_t vendor_id = 0, product_id = 0;
   std::string serial;
@@ -18,10 +18,11 @@ struct StickIdentity {
 
   [[nodiscard]] static StickIdentity of(const usb::DeviceDescription& description);
   [[nodiscard]] bool by_port() const noexcept { return serial.empty(); }
-  /// "1209:0001:5A2F..." or, by port, "1209:0001@1-1.4": what a person writes into the configuration.
+  /// "1209:0001:5A2F..." or, by port, "1209:0001@1-1.4": what a person writes into the
+  /// configuration.
   [[nodiscard]] std::string text() const;
-  /// The same in at most 31 characters of [A-Za-z0-9:@._-], as USB/IP's busid field (32 bytes with its NUL) holds. A
-  /// longer or stranger identity is shortened and ends in a hash of the whole.
+  /// The same in at most 31 characters of [A-Za-z0-9:@._-], as USB/IP's busid field (32 bytes with
+  /// its NUL) holds. A longer or stranger identity is shortened and ends in a hash of the whole.
   [[nodiscard]] std::string busid() const;
 
   bool operator==(const StickIdentity&) const = default;

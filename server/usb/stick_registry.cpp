@@ -12,12 +12,14 @@ namespace tillbridge::server {
 
 namespace {
 
-std::string name_of(const StickIdentity& identity) { return log::printable(identity.text()); }
+std::string name_of(const StickIdentity& identity) {
+  return log::printable(identity.text());
+}
 
 // "2 h 03 min", "41 s"
 std::string duration_text(std::chrono::system_clock::duration duration) {
-  const auto seconds = std::max<std::int64_t>(
-      0, std::chrono::duration_cast<std::chrono::seconds>(duration).count());
+  const auto seconds =
+      std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::seconds>(duration).count());
   if (seconds < 60) return std::to_string(seconds) + " s";
   if (seconds < 3600) return std::to_string(seconds / 60) + " min";
   return std::to_string(seconds / 3600) + " h " + std::to_string(seconds / 60 % 60) + " min";
@@ -47,8 +49,9 @@ void StickRegistry::add(std::unique_ptr<StickSource> source) {
 
 void StickRegistry::start() {
   for (const auto& source : sources_) {
-    source->start({[this, &source = *source](const Arrival& arrival) { arrived(source, arrival); },
-                   [this, &source = *source](const std::string& busid) { departed(source, busid); }});
+    source->start(
+        {[this, &source = *source](const Arrival& arrival) { arrived(source, arrival); },
+         [this, &source = *source](const std::string& busid) { departed(source, busid); }});
   }
 }
 
@@ -79,7 +82,8 @@ Result<std::unique_ptr<Lease>> StickRegistry::lease(StayId stay, const TillIdent
     return fail(ErrorCode::refused, "stick " + name + ": " + *entry.stick.refusal);
   }
   if (!entry.stick.mapping) {
-    return fail(ErrorCode::refused, "stick " + name + " is mapped to no till; map it in " + rules_.file);
+    return fail(ErrorCode::refused,
+                "stick " + name + " is mapped to no till; map it in " + rules_.file);
   }
   if (!entry.stick.mapping->allows(till)) {
     return fail(ErrorCode::refused, "stick " + name + " is mapped to till " +
@@ -95,10 +99,9 @@ Result<std::unique_ptr<Lease>> StickRegistry::lease(StayId stay, const TillIdent
   record.since = std::chrono::system_clock::now();
   log::info("lease begun: stick " + name + " for till " + record.till + " at " + record.address +
             (record.session.empty() ? "" : " (" + record.session + ")"));
-  auto lease = std::make_unique<Lease>(loop_, name, *entry.stick.mapping, std::move(record),
-                                       [this, stay, name](const LeaseRecord& ended) {
-                                         lease_ended(stay, name, ended);
-                                       });
+  auto lease = std::make_unique<Lease>(
+      loop_, name, *entry.stick.mapping, std::move(record),
+      [this, stay, name](const LeaseRecord& ended) { lease_ended(stay, name, ended); });
   entry.stick.lease = lease.get();
   lease->start(*entry.source, entry.stick.arrival.busid, std::move(events));
   return lease;
@@ -170,27 +173,29 @@ void StickRegistry::judge(Entry& entry) {
   PresentStick& stick = entry.stick;
   stick.refusal = rules_.allow.refusal(stick.arrival.description);
   stick.mapping.reset();
-  const auto mapping =
-      std::find_if(rules_.mappings.begin(), rules_.mappings.end(),
-                   [&](const Mapping& candidate) { return candidate.stick.matches(stick.identity); });
+  const auto mapping = std::find_if(
+      rules_.mappings.begin(), rules_.mappings.end(),
+      [&](const Mapping& candidate) { return candidate.stick.matches(stick.identity); });
   if (mapping != rules_.mappings.end()) stick.mapping = *mapping;
   if (stick.refusal) return;
 
-  // Of two sticks that claim to be one, the first keeps the name: the other may be a copy, or a mix-up that would
-  // let a till sign with another till's certificate.
+  // Of two sticks that claim to be one, the first keeps the name: the other may be a copy, or a
+  // mix-up that would let a till sign with another till's certificate.
   for (const auto& [stay, other] : entries_) {
     if (stay >= stick.stay) break;
     const bool same_identity = other.stick.identity == stick.identity;
-    const bool same_mapping = mapping != rules_.mappings.end() && mapping->stick.matches(other.stick.identity);
+    const bool same_mapping =
+        mapping != rules_.mappings.end() && mapping->stick.matches(other.stick.identity);
     if (!same_identity && !same_mapping) continue;
-    stick.refusal = same_identity
-                        ? "another stick with the same identity is plugged in at port " +
-                              other.stick.arrival.busid +
-                              "; one of the two is a copy or has a serial that is not unique: unplug one"
-                        : "stick " + name_of(other.stick.identity) + " at port " +
-                              other.stick.arrival.busid + " has the same serial and the mapping says only \"" +
-                              log::printable(mapping->stick.text()) +
-                              "\"; write VID:PID:SERIAL in " + rules_.file;
+    stick.refusal =
+        same_identity
+            ? "another stick with the same identity is plugged in at port " +
+                  other.stick.arrival.busid +
+                  "; one of the two is a copy or has a serial that is not unique: unplug one"
+            : "stick " + name_of(other.stick.identity) + " at port " + other.stick.arrival.busid +
+                  " has the same serial and the mapping says only \"" +
+                  log::printable(mapping->stick.text()) + "\"; write VID:PID:SERIAL in " +
+                  rules_.file;
     return;
   }
 }
@@ -202,7 +207,8 @@ void StickRegistry::tell(Entry& entry) {
   log::Level level = log::Level::info;
   if (stick.refusal) {
     verdict = "is refused: " + *stick.refusal;
-    // Every keyboard of the machine is refused; only a stick that somebody waits for is worth a warning.
+    // Every keyboard of the machine is refused; only a stick that somebody waits for is worth a
+    // warning.
     if (stick.mapping) level = log::Level::warning;
   } else if (stick.mapping) {
     verdict = "belongs to till " + log::printable(stick.mapping->till);
@@ -214,7 +220,8 @@ void StickRegistry::tell(Entry& entry) {
   const std::string& product = stick.arrival.description.product;
   const std::string line =
       "stick " + name_of(stick.identity) + " at port " + stick.arrival.busid +
-      (entry.told.empty() && !product.empty() ? " (" + log::printable(product) + ") arrived and " : " ") +
+      (entry.told.empty() && !product.empty() ? " (" + log::printable(product) + ") arrived and "
+                                              : " ") +
       verdict +
       (entry.told.empty() && stick.identity.by_port()
            ? "; it has no serial, so whatever is plugged in at this port counts as this stick"

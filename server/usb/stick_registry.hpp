@@ -1,4 +1,5 @@
-// The sticks of this machine: which are there, which may be exported, whose they are, and who uses them.
+// The sticks of this machine: which are there, which may be exported, whose they are, and who uses
+// them.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +25,10 @@ struct PresentStick {
   StayId stay = 0;
   Arrival arrival;
   StickIdentity identity;
-  std::optional<std::string> refusal;  ///< why it is not exported to anybody, and what to do about it
-  std::optional<Mapping> mapping;      ///< absent: belongs to no till
-  const Lease* lease = nullptr;        ///< who uses it now
+  std::optional<std::string>
+      refusal;                     ///< why it is not exported to anybody, and what to do about it
+  std::optional<Mapping> mapping;  ///< absent: belongs to no till
+  const Lease* lease = nullptr;    ///< who uses it now
 
   [[nodiscard]] bool exported_to(const TillIdentity& till) const {
     return !refusal && mapping && mapping->allows(till);
@@ -41,8 +43,8 @@ class StickRegistry {
   StickRegistry(const StickRegistry&) = delete;
   StickRegistry& operator=(const StickRegistry&) = delete;
 
-  /// `changed` is called after anything that may change what a till gets (never from within a call of this class):
-  /// look at sticks() again.
+  /// `changed` is called after anything that may change what a till gets (never from within a call
+  /// of this class): look at sticks() again.
   void watch(std::function<void()> changed) { changed_ = std::move(changed); }
   void add(std::unique_ptr<StickSource> source);
   void start();
@@ -53,7 +55,8 @@ class StickRegistry {
   [[nodiscard]] std::vector<const PresentStick*> sticks() const;
   [[nodiscard]] const PresentStick* find(StayId stay) const;
 
-  /// The exclusive use of a stick that is exported to `till`. Refused with a reason for a person otherwise.
+  /// The exclusive use of a stick that is exported to `till`. Refused with a reason for a person
+  /// otherwise.
   [[nodiscard]] Result<std::unique_ptr<Lease>> lease(StayId stay, const TillIdentity& till,
                                                      LeaseRecord record, Stick::Events events);
   [[nodiscard]] std::size_t leases() const;
@@ -77,7 +80,8 @@ class StickRegistry {
   transport::Loop& loop_;
   Rules rules_;
   std::vector<std::unique_ptr<StickSource>> sources_;
-  std::map<StayId, Entry> entries_;  // in the order of arrival: of two with one identity, the first stays
+  std::map<StayId, Entry>
+      entries_;  // in the order of arrival: of two with one identity, the first stays
   StayId next_stay_ = 1;
   std::function<void()> changed_;
   bool notifying_ = false;

@@ -12,7 +12,8 @@ namespace {
 
 /// The kernel's own descriptors file ends after the last configuration.
 constexpr std::size_t descriptors_bytes =
-    usb::DeviceDescriptor::size + limits::configurations_per_device * limits::configuration_descriptor_bytes;
+    usb::DeviceDescriptor::size +
+    limits::configurations_per_device * limits::configuration_descriptor_bytes;
 
 usb::Speed speed_of(const std::string& megabits) {
   if (megabits == "1.5") return usb::Speed::low;
@@ -26,7 +27,9 @@ usb::Speed speed_of(const std::string& megabits) {
 std::optional<std::uint8_t> small_number(const std::optional<std::string>& text) {
   if (!text) return std::nullopt;
   std::uint8_t value = 0;
-  const auto parsed = std::from_chars(text->data(), text->data() + text->size(), value);  // NOLINT(*-pointer-arithmetic): the interface of from_chars
+  const auto parsed =
+      std::from_chars(text->data(), text->data() + text->size(),
+                      value);  // NOLINT(*-pointer-arithmetic): the interface of from_chars
   if (parsed.ec != std::errc()) return std::nullopt;
   return value;
 }
@@ -54,8 +57,8 @@ Result<usb::DeviceDescription> Sysfs::describe(const std::string& busid) const {
     raw.clear();
   }
   if (raw.empty()) {
-    return fail(ErrorCode::unavailable, "the descriptors of the device at port " + busid + " cannot be read in " +
-                                            devices_.string());
+    return fail(ErrorCode::unavailable, "the descriptors of the device at port " + busid +
+                                            " cannot be read in " + devices_.string());
   }
 
   usb::DeviceDescription description;
@@ -66,13 +69,15 @@ Result<usb::DeviceDescription> Sysfs::describe(const std::string& busid) const {
 
   ByteReader reader(raw);
   reader.skip(usb::DeviceDescriptor::size);
-  while (reader.remaining() > 0 && description.configurations.size() < limits::configurations_per_device) {
+  while (reader.remaining() > 0 &&
+         description.configurations.size() < limits::configurations_per_device) {
     ByteReader header = reader;
     header.skip(2);  // bLength, bDescriptorType
     const std::uint16_t total_length = header.u16le();
     const ByteView whole = reader.take(total_length);
     if (!header.ok() || !reader.ok() || total_length == 0) {
-      return fail(ErrorCode::malformed, "the device at port " + busid + " has a configuration that is cut short");
+      return fail(ErrorCode::malformed,
+                  "the device at port " + busid + " has a configuration that is cut short");
     }
     auto configuration = usb::parse_configuration(whole);
     if (!configuration) return configuration.error();
@@ -100,9 +105,11 @@ Status Sysfs::keep_awake(const std::string& busid) const {
   std::ofstream stream(devices_ / busid / "power/control");
   stream << "on" << std::flush;
   if (stream) return {};
-  return fail(ErrorCode::io, "autosuspend of the stick at port " + busid +
-                                 " cannot be switched off, so the stick may fall asleep; install the udev rules of "
-                                 "tillbridge (70-tillbridge.rules), which do it");
+  return fail(
+      ErrorCode::io,
+      "autosuspend of the stick at port " + busid +
+          " cannot be switched off, so the stick may fall asleep; install the udev rules of "
+          "tillbridge (70-tillbridge.rules), which do it");
 }
 
 }  // namespace tillbridge::server

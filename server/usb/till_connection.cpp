@@ -58,7 +58,8 @@ TillConnection::~TillConnection() = default;
 
 void TillConnection::start() {
   endpoint_.connected(loop_.now());
-  hello_timer_.arm(loop_.now() + hello_within, [this] { disconnect("it did not say hello in time"); });
+  hello_timer_.arm(loop_.now() + hello_within,
+                   [this] { disconnect("it did not say hello in time"); });
   stream_->start({[this](ByteView bytes) { received(bytes); },
                   [this] {
                     if (reading_paused_) {
@@ -93,7 +94,8 @@ void TillConnection::schedule_pump() {
 }
 
 bool TillConnection::has_room() const {
-  return endpoint_.can_send() && stream_->queued_bytes() < transport::Stream::write_queue_high_water;
+  return endpoint_.can_send() &&
+         stream_->queued_bytes() < transport::Stream::write_queue_high_water;
 }
 
 void TillConnection::pump() {
@@ -215,8 +217,9 @@ void TillConnection::offer(const PresentStick& stick) {
     if (grant.stay == stick.stay) return;
   }
   if (grants_.size() >= limits::sticks_per_till || next_stream_ == 0) {
-    log::warning("till " + name_ + " is not offered stick " + log::printable(stick.identity.text()) +
-                 ": it has " + std::to_string(grants_.size()) + " sticks, and at most " +
+    log::warning("till " + name_ + " is not offered stick " +
+                 log::printable(stick.identity.text()) + ": it has " +
+                 std::to_string(grants_.size()) + " sticks, and at most " +
                  std::to_string(limits::sticks_per_till) + " are handled");
     return;
   }
@@ -227,8 +230,7 @@ void TillConnection::offer(const PresentStick& stick) {
   grant.conversation = std::make_unique<Conversation>(
       registry_, till_,
       Conversation::Owner{
-          [this] { schedule_pump(); },
-          [this] { return lease_record(); },
+          [this] { schedule_pump(); }, [this] { return lease_record(); },
           // The only device on this stream is the granted one.
           [this, stay = grant.stay] {
             std::vector<usb::DeviceDescription> devices;
@@ -240,7 +242,8 @@ void TillConnection::offer(const PresentStick& stick) {
           },
           [stay = grant.stay, granted = grant.busid](const std::string& busid) -> Result<StayId> {
             if (busid == granted) return stay;
-            return fail(ErrorCode::refused, "stick " + granted + " was granted on this stream, not '" +
+            return fail(ErrorCode::refused, "stick " + granted +
+                                                " was granted on this stream, not '" +
                                                 log::printable(busid) + "'");
           }});
   link::Granted message;
@@ -299,7 +302,8 @@ std::string TillConnection::nothing_message() const {
     if (!mapping.allows(till_)) {
       return "stick " + log::printable(mapping.stick.text()) + " is mapped to till " + till_name +
              " with the certificate " + mapping.fingerprint + ", but this till came with " +
-             till_.fingerprint + "; correct fingerprint in " + rules.file + " on the USB server and reload";
+             till_.fingerprint + "; correct fingerprint in " + rules.file +
+             " on the USB server and reload";
     }
     if (!waiting.empty()) waiting += ", ";
     waiting += log::printable(mapping.stick.text());
@@ -308,8 +312,9 @@ std::string TillConnection::nothing_message() const {
     return "stick " + waiting + " of till " + till_name +
            " is not plugged in; plug it into the USB server, or map another one in " + rules.file;
   }
-  return "no stick is mapped to till " + till_name + "; on the USB server, add [[map]] stick = \"VID:PID:SERIAL\" and till = \"" +
-         till_name + "\" to " + rules.file + " and reload (systemctl reload tillbridged)";
+  return "no stick is mapped to till " + till_name +
+         "; on the USB server, add [[map]] stick = \"VID:PID:SERIAL\" and till = \"" + till_name +
+         "\" to " + rules.file + " and reload (systemctl reload tillbridged)";
 }
 
 void TillConnection::drain_conversations() {

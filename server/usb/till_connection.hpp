@@ -18,16 +18,18 @@
 
 namespace tillbridge::server {
 
-/// A stick is offered (Granted) as soon as it is mapped, plugged in and free; the lease begins when the till imports it
-/// on the stream of that grant. A stick that the till gave back (Released), or whose conversation failed, is offered
-/// again after the till's next Hello, so that a till which cannot use a stick does not go round in circles.
+/// A stick is offered (Granted) as soon as it is mapped, plugged in and free; the lease begins when
+/// the till imports it on the stream of that grant. A stick that the till gave back (Released), or
+/// whose conversation failed, is offered again after the till's next Hello, so that a till which
+/// cannot use a stick does not go round in circles.
 ///
-/// Back-pressure: while the connection's write queue is full nothing is read from the till; while the till
-/// does not acknowledge, its transfers wait here, up to limits::held_input_bytes.
+/// Back-pressure: while the connection's write queue is full nothing is read from the till; while
+/// the till does not acknowledge, its transfers wait here, up to limits::held_input_bytes.
 class TillConnection {
  public:
   struct Events {
-    /// The till said Hello for the first time: the moment to end older connections of the same till.
+    /// The till said Hello for the first time: the moment to end older connections of the same
+    /// till.
     std::function<void()> greeted;
     /// Once, from the loop and never from within a call: the connection is over; destroy this.
     std::function<void()> closed;

@@ -37,14 +37,14 @@ UsbipConnection::UsbipConnection(transport::Loop& loop, StickRegistry& registry,
       conversation_(std::make_unique<Conversation>(
           registry, till_,
           Conversation::Owner{[this] { schedule_pump(); },
-                     [this] {
-                       LeaseRecord record;
-                       record.till = std::string(Mapping::usbip_prefix) + till_.name;
-                       record.address = stream_->peer().address;
-                       return record;
-                     },
-                     [this] { return list(); },
-                     [this](const std::string& busid) { return choose(busid); }})) {}
+                              [this] {
+                                LeaseRecord record;
+                                record.till = std::string(Mapping::usbip_prefix) + till_.name;
+                                record.address = stream_->peer().address;
+                                return record;
+                              },
+                              [this] { return list(); },
+                              [this](const std::string& busid) { return choose(busid); }})) {}
 
 UsbipConnection::~UsbipConnection() = default;
 
@@ -69,7 +69,8 @@ void UsbipConnection::refresh() {
   if (stay_ == 0 || closing_ || over_) return;
   const PresentStick* stick = registry_.find(stay_);
   if (stick != nullptr && stick->exported_to(till_)) return;
-  // USB/IP has no word for it: the client sees "gone" on all that ran, and then the end of the connection.
+  // USB/IP has no word for it: the client sees "gone" on all that ran, and then the end of the
+  // connection.
   pump();
   log::info("USB/IP client " + stream_->peer().address + " loses its stick: " +
             (stick == nullptr ? "it was unplugged" : "it is not mapped to this address any more"));

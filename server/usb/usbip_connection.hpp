@@ -1,4 +1,5 @@
-// One connection of a plain USB/IP client: neither encrypted nor authenticated, so only where the admin asked for it.
+// One connection of a plain USB/IP client: neither encrypted nor authenticated, so only where the
+// admin asked for it.
 #pragma once
 
 #include <functional>
@@ -12,7 +13,8 @@
 
 namespace tillbridge::server {
 
-/// Shows and lends the sticks that are mapped to `till = "usbip:ADDRESS"` or `"usbip:*"`, by the port they are in
+/// Shows and lends the sticks that are mapped to `till = "usbip:ADDRESS"` or `"usbip:*"`, by the
+/// port they are in
 /// ("1-1.4"), as the stock tools expect; the identity's busid is understood as well.
 class UsbipConnection {
  public:
@@ -43,7 +45,7 @@ class UsbipConnection {
   TillIdentity till_;
   transport::Timer timer_;
   std::unique_ptr<Conversation> conversation_;  // none once closing
-  StayId stay_ = 0;  // imported; 0 is none
+  StayId stay_ = 0;                             // imported; 0 is none
   bool reading_paused_ = false, pump_scheduled_ = false, closing_ = false, over_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

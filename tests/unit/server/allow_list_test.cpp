@@ -8,8 +8,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-usb::InterfaceDescriptor interface(std::uint8_t number, std::uint8_t code, std::uint8_t subclass = 0,
-                                   std::uint8_t alternate = 0) {
+usb::InterfaceDescriptor interface(std::uint8_t number, std::uint8_t code,
+                                   std::uint8_t subclass = 0, std::uint8_t alternate = 0) {
   usb::InterfaceDescriptor descriptor;
   descriptor.number = number;
   descriptor.alternate_setting = alternate;
@@ -18,7 +18,8 @@ usb::InterfaceDescriptor interface(std::uint8_t number, std::uint8_t code, std::
   return descriptor;
 }
 
-usb::DeviceDescription device(std::vector<usb::InterfaceDescriptor> interfaces, std::uint8_t device_class = 0) {
+usb::DeviceDescription device(std::vector<usb::InterfaceDescriptor> interfaces,
+                              std::uint8_t device_class = 0) {
   usb::DeviceDescription description;
   description.device.vendor_id = 0x04B4;
   description.device.product_id = 0x0008;
@@ -34,13 +35,17 @@ TEST(AllowList, WhatATillNeedsPassesByItsClass) {
   const AllowList list;
   EXPECT_EQ(list.refusal(device({interface(0, 0x08, 0x06)})), std::nullopt);
   EXPECT_EQ(list.refusal(device({interface(0, 0x0B)})), std::nullopt);
-  EXPECT_EQ(list.refusal(device({interface(0, 0x02, 0x02), interface(1, 0x0A)}, 0x02)), std::nullopt) << "CDC-ACM";
-  EXPECT_EQ(list.refusal(device({interface(0, 0x02, 0x02), interface(1, 0x0A)}, 0xEF)), std::nullopt);
+  EXPECT_EQ(list.refusal(device({interface(0, 0x02, 0x02), interface(1, 0x0A)}, 0x02)),
+            std::nullopt)
+      << "CDC-ACM";
+  EXPECT_EQ(list.refusal(device({interface(0, 0x02, 0x02), interface(1, 0x0A)}, 0xEF)),
+            std::nullopt);
 }
 
 TEST(AllowList, OtherClassesAreRefusedWithARemedy) {
   const AllowList list;
-  for (const std::uint8_t code : std::initializer_list<std::uint8_t>{0x01, 0x07, 0x0E, 0xE0, 0xFE, 0xFF}) {
+  for (const std::uint8_t code :
+       std::initializer_list<std::uint8_t>{0x01, 0x07, 0x0E, 0xE0, 0xFE, 0xFF}) {
     const auto refusal = list.refusal(device({interface(0, code)}));
     ASSERT_TRUE(refusal) << int{code};
     EXPECT_THAT(*refusal, HasSubstr("[[allow]] device = \"04b4:0008\""));
@@ -59,7 +64,8 @@ TEST(AllowList, ANetworkCardIsNotASerialPort) {
 TEST(AllowList, EveryInterfaceMustPass) {
   const AllowList list;
   EXPECT_TRUE(list.refusal(device({interface(0, 0x08), interface(1, 0xFF)})));
-  EXPECT_TRUE(list.refusal(device({interface(0, 0x08), interface(0, 0xFF, 0, 1)}))) << "another alternate setting";
+  EXPECT_TRUE(list.refusal(device({interface(0, 0x08), interface(0, 0xFF, 0, 1)})))
+      << "another alternate setting";
   auto two = device({interface(0, 0x08)});
   two.configurations.push_back(device({interface(0, 0x03)}).configurations[0]);
   EXPECT_TRUE(list.refusal(two)) << "another configuration";
@@ -77,7 +83,8 @@ TEST(AllowList, AModelThatIsNamedPasses) {
 TEST(AllowList, KeyboardsAndHubsNeverPass) {
   const AllowList list(std::set<StickPattern::Model>{{0x04B4, 0x0008}});
   EXPECT_TRUE(list.refusal(device({interface(0, 0x03)})));
-  EXPECT_TRUE(list.refusal(device({interface(0, 0x08), interface(1, 0x03)}))) << "a stick that types";
+  EXPECT_TRUE(list.refusal(device({interface(0, 0x08), interface(1, 0x03)})))
+      << "a stick that types";
   EXPECT_TRUE(list.refusal(device({interface(0, 0x09)}, 0x09)));
 }
 
@@ -86,7 +93,9 @@ TEST(AllowList, AStrangeDeviceClassIsRefusedUnlessNamed) {
   EXPECT_TRUE(AllowList().refusal(device({interface(0, 0x08)}, 0xE0)));
 }
 
-TEST(AllowList, ADeviceWithoutInterfacesIsRefused) { EXPECT_TRUE(AllowList().refusal(device({}))); }
+TEST(AllowList, ADeviceWithoutInterfacesIsRefused) {
+  EXPECT_TRUE(AllowList().refusal(device({})));
+}
 
 }  // namespace
 }  // namespace tillbridge::server

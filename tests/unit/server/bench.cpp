@@ -15,11 +15,13 @@ namespace {
 
 // The text that a command writes; throws if it fails.
 std::string run(const std::string& command) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(::popen(command.c_str(), "r"), &::pclose);
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(::popen(command.c_str(), "r"),
+                                                             &::pclose);
   if (!pipe) throw std::runtime_error("cannot run " + command);
   std::string text;
   std::array<char, 4096> part{};
-  while (std::fgets(part.data(), static_cast<int>(part.size()), pipe.get()) != nullptr) text += part.data();
+  while (std::fgets(part.data(), static_cast<int>(part.size()), pipe.get()) != nullptr)
+    text += part.data();
   return text;
 }
 
@@ -43,7 +45,8 @@ const Certificates& Certificates::get() {
 
 Certificates::Certificates() {
   const std::string make = std::string(TILLBRIDGE_SOURCE_DIR) + "/packaging/make-certificates ";
-  run(make + (folder_ / "ours").string() + " localhost 127.0.0.1 -- kasse-01 kasse-02 kasse-03 2>&1");
+  run(make + (folder_ / "ours").string() +
+      " localhost 127.0.0.1 -- kasse-01 kasse-02 kasse-03 2>&1");
   run(make + (folder_ / "theirs").string() + " localhost -- stranger 2>&1");
   // A renewed certificate: the same name, another key.
   const std::filesystem::path ours = folder_ / "ours";
@@ -51,11 +54,13 @@ Certificates::Certificates() {
     std::filesystem::rename(ours / ("kasse-01" + end), ours / ("kasse-01-old" + end));
   }
   run(make + ours.string() + " localhost 127.0.0.1 -- kasse-01 2>&1");
-  if (!std::filesystem::exists(key("kasse-01"))) throw std::runtime_error("make-certificates failed");
+  if (!std::filesystem::exists(key("kasse-01")))
+    throw std::runtime_error("make-certificates failed");
 }
 
 std::string Certificates::fingerprint(const std::string& name) const {
-  const std::string text = run("openssl x509 -noout -fingerprint -sha256 -in " + certificate(name).string());
+  const std::string text =
+      run("openssl x509 -noout -fingerprint -sha256 -in " + certificate(name).string());
   return text.substr(text.find('=') + 1, 95);
 }
 
@@ -66,7 +71,9 @@ Bench::Bench() {
   });
 }
 
-Bench::~Bench() { log::set_sink({}); }
+Bench::~Bench() {
+  log::set_sink({});
+}
 
 bool Bench::run_until(const std::function<bool()>& condition) {
   condition_ = condition;

@@ -1,4 +1,5 @@
-// What the tests of the server have in common: certificates, a loop that runs until something is so, captured logs.
+// What the tests of the server have in common: certificates, a loop that runs until something is
+// so, captured logs.
 #pragma once
 
 #include <filesystem>
@@ -18,15 +19,17 @@ class TemporaryFolder {
   ~TemporaryFolder();
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  [[nodiscard]] std::filesystem::path operator/(const std::string& name) const {
+    return path_ / name;
+  }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
  private:
   std::filesystem::path path_;
 };
 
-/// Made once per test program with packaging/make-certificates: "ours" knows kasse-01, kasse-02 and a renewed kasse-01
-/// in a folder of its own; "theirs" is another authority with a till "stranger".
+/// Made once per test program with packaging/make-certificates: "ours" knows kasse-01, kasse-02 and
+/// a renewed kasse-01 in a folder of its own; "theirs" is another authority with a till "stranger".
 class Certificates {
  public:
   static const Certificates& get();
@@ -45,7 +48,8 @@ class Certificates {
   TemporaryFolder folder_;
 };
 
-/// The loop of a test. What happens on it calls poke(), which looks whether the test got what it waits for.
+/// The loop of a test. What happens on it calls poke(), which looks whether the test got what it
+/// waits for.
 class Bench {
  public:
   Bench();

@@ -12,7 +12,9 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-Result<Config> parse(const std::string& text) { return parse_config(text, "/etc/tillbridge/t.toml"); }
+Result<Config> parse(const std::string& text) {
+  return parse_config(text, "/etc/tillbridge/t.toml");
+}
 
 TEST(Config, AnEmptyFileIsTheDefaults) {
   const auto config = parse("");
@@ -66,7 +68,8 @@ till = "usbip:*"
   ASSERT_TRUE(config.ok()) << config.error().message;
   EXPECT_EQ(config->link.listen, (ListenAddress{"::1", 5000}));
   EXPECT_EQ(config->link.listen.text(), "[::1]:5000");
-  EXPECT_EQ(config->link.certificate, "/etc/tillbridge/pki/server.crt") << "relative to the file's folder";
+  EXPECT_EQ(config->link.certificate, "/etc/tillbridge/pki/server.crt")
+      << "relative to the file's folder";
   EXPECT_EQ(config->link.key, "/keys/server.key");
   EXPECT_EQ(config->usbip_listen, (ListenAddress{"127.0.0.1", 3240}));
   EXPECT_EQ(config->log_level, log::Level::warning);
@@ -84,7 +87,8 @@ till = "usbip:*"
   ASSERT_EQ(config->rules.mappings.size(), 2U);
   const Mapping& mapping = config->rules.mappings[0];
   EXPECT_EQ(mapping.till, "kasse-03");
-  EXPECT_EQ(mapping.fingerprint, "abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789");
+  EXPECT_EQ(mapping.fingerprint,
+            "abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789");
   EXPECT_EQ(mapping.reset, ResetPolicy::refuse);
   EXPECT_TRUE(mapping.pipeline);
   EXPECT_EQ(config->rules.mappings[1].reset, ResetPolicy::soften);
@@ -111,32 +115,50 @@ const std::string map_prefix = "[[map]]\nstick = \"1209:0001:A\"\n";
 INSTANTIATE_TEST_SUITE_P(
     All, ConfigMistakes,
     ::testing::Values(
-        Mistake{"[link]\nlisen = \"x\"\n", {"t.toml:2: key 'lisen' in [link] is unknown", "did you mean 'listen'?"}},
+        Mistake{"[link]\nlisen = \"x\"\n",
+                {"t.toml:2: key 'lisen' in [link] is unknown", "did you mean 'listen'?"}},
         Mistake{"\n[lnk]\n", {"t.toml:2: key 'lnk' is unknown", "did you mean 'link'?"}},
-        Mistake{"[link]\nlisten = 4711\n", {"t.toml:2: key 'listen' in [link] must be a text in quotes, not a number"}},
-        Mistake{"[link]\nlisten = \"4711\"\n", {"t.toml:2: key 'listen'", "ADDRESS:PORT", "0.0.0.0:4711"}},
+        Mistake{"[link]\nlisten = 4711\n",
+                {"t.toml:2: key 'listen' in [link] must be a text in quotes, not a number"}},
+        Mistake{"[link]\nlisten = \"4711\"\n",
+                {"t.toml:2: key 'listen'", "ADDRESS:PORT", "0.0.0.0:4711"}},
         Mistake{"[link]\nlisten = \"1.2.3.4:65536\"\n", {"t.toml:2: key 'listen'", "ADDRESS:PORT"}},
         Mistake{"[link]\nlisten = \"::1:4711\"\n", {"[::]:4711"}},
         Mistake{"[link]\nkey = \"\"\n", {"t.toml:2: key 'key' in [link] must not be empty"}},
         Mistake{"link = 1\n", {"t.toml:1: key 'link' must be a table; write [link]"}},
         Mistake{"[[link]]\n", {"key 'link' must be a table"}},
         Mistake{"[usbip]\n", {"t.toml:1: key 'listen' in [usbip] is missing", "127.0.0.1:3240"}},
-        Mistake{"[log]\nlevel = \"inf\"\n", {"t.toml:2: key 'level' in [log] is 'inf'", "debug, error, info, warning", "did you mean 'info'?"}},
-        Mistake{"[libusb]\nenabled = \"no\"\n", {"t.toml:2: key 'enabled' in [libusb] must be true or false, not a text"}},
-        Mistake{"[allow]\ndevice = \"1:2\"\n", {"t.toml:1: key 'allow' must be a list of tables; write [[allow]]"}},
-        Mistake{"[[allow]]\ndevice = \"04b4\"\n", {"t.toml:2: key 'device' in [[allow]] is wrong", "VID:PID"}},
+        Mistake{"[log]\nlevel = \"inf\"\n",
+                {"t.toml:2: key 'level' in [log] is 'inf'", "debug, error, info, warning",
+                 "did you mean 'info'?"}},
+        Mistake{"[libusb]\nenabled = \"no\"\n",
+                {"t.toml:2: key 'enabled' in [libusb] must be true or false, not a text"}},
+        Mistake{"[allow]\ndevice = \"1:2\"\n",
+                {"t.toml:1: key 'allow' must be a list of tables; write [[allow]]"}},
+        Mistake{"[[allow]]\ndevice = \"04b4\"\n",
+                {"t.toml:2: key 'device' in [[allow]] is wrong", "VID:PID"}},
         Mistake{"[[map]]\ntill = \"kasse\"\n", {"t.toml:1: key 'stick' in [[map]] is missing"}},
-        Mistake{"[[map]]\nstick = \"1209:0001:A\"\n", {"t.toml:1: key 'till' in [[map]] is missing", "kasse-03"}},
-        Mistake{"[[map]]\nstick = \"1209:0001\"\ntill = \"k\"\n", {"t.toml:2: key 'stick'", "names every stick of a model"}},
-        Mistake{"[[map]]\nstick = \"A\"\ntill = \"k\"\nreset = \"softn\"\n", {"t.toml:4: key 'reset'", "did you mean 'soften'?"}},
-        Mistake{"[[map]]\nstick = \"A\"\ntill = \"k\"\nfingerprint = \"AB\"\n", {"t.toml:4: key 'fingerprint'", "64 hexadecimal digits", "openssl"}},
+        Mistake{"[[map]]\nstick = \"1209:0001:A\"\n",
+                {"t.toml:1: key 'till' in [[map]] is missing", "kasse-03"}},
+        Mistake{"[[map]]\nstick = \"1209:0001\"\ntill = \"k\"\n",
+                {"t.toml:2: key 'stick'", "names every stick of a model"}},
+        Mistake{"[[map]]\nstick = \"A\"\ntill = \"k\"\nreset = \"softn\"\n",
+                {"t.toml:4: key 'reset'", "did you mean 'soften'?"}},
+        Mistake{"[[map]]\nstick = \"A\"\ntill = \"k\"\nfingerprint = \"AB\"\n",
+                {"t.toml:4: key 'fingerprint'", "64 hexadecimal digits", "openssl"}},
         Mistake{"[[map]]\nstick = \"A\"\ntill = \"k\"\n[[map]]\nstick = \"A\"\ntill = \"l\"\n",
                 {"t.toml:5: key 'stick' in [[map]] is 'A', which line 2 maps already", "one till"}},
-        Mistake{"[[map]]\nstick = \"A\"\ntill = \"usbip:*\"\n", {"t.toml:3: key 'till'", "[usbip] listen"}},
-        Mistake{"[usbip]\nlisten = \"127.0.0.1:0\"\n[[map]]\nstick = \"A\"\ntill = \"usbip:\"\n", {"t.toml:5: key 'till'", "names no address"}},
-        Mistake{"[[simulated]]\nsize_mb = 4\n", {"t.toml:2: key 'size_mb' in [[simulated]] is unknown", "did you mean 'size_mib'?"}},
-        Mistake{"[[simulated]]\nvendor_id = 65536\n", {"t.toml:2: key 'vendor_id'", "from 0 to 65535"}},
-        Mistake{"[[simulated]]\npath = \"a\"\n[[simulated]]\npath = \"a\"\n", {"t.toml:4: key 'path'", "as in line 1"}},
+        Mistake{"[[map]]\nstick = \"A\"\ntill = \"usbip:*\"\n",
+                {"t.toml:3: key 'till'", "[usbip] listen"}},
+        Mistake{"[usbip]\nlisten = \"127.0.0.1:0\"\n[[map]]\nstick = \"A\"\ntill = \"usbip:\"\n",
+                {"t.toml:5: key 'till'", "names no address"}},
+        Mistake{
+            "[[simulated]]\nsize_mb = 4\n",
+            {"t.toml:2: key 'size_mb' in [[simulated]] is unknown", "did you mean 'size_mib'?"}},
+        Mistake{"[[simulated]]\nvendor_id = 65536\n",
+                {"t.toml:2: key 'vendor_id'", "from 0 to 65535"}},
+        Mistake{"[[simulated]]\npath = \"a\"\n[[simulated]]\npath = \"a\"\n",
+                {"t.toml:4: key 'path'", "as in line 1"}},
         Mistake{"[link\n", {"t.toml:1: "}}));
 
 TEST(Config, AllMistakesAreToldAtOnceInTheirOrder) {
@@ -150,7 +172,8 @@ TEST(Config, AllMistakesAreToldAtOnceInTheirOrder) {
 TEST(Config, AWordThatIsNothingLikeAKeyGetsNoSuggestion) {
   const auto config = parse("[link]\nxyzzy_plugh = 1\n");
   ASSERT_FALSE(config.ok());
-  EXPECT_THAT(config.error().message, AllOf(HasSubstr("'xyzzy_plugh'"), Not(HasSubstr("did you mean"))));
+  EXPECT_THAT(config.error().message,
+              AllOf(HasSubstr("'xyzzy_plugh'"), Not(HasSubstr("did you mean"))));
 }
 
 TEST(Config, AFileThatIsNotThere) {
@@ -161,7 +184,8 @@ TEST(Config, AFileThatIsNotThere) {
 }
 
 TEST(Config, TheExampleThatIsShippedIsRight) {
-  const auto config = load_config(std::string(TILLBRIDGE_SOURCE_DIR) + "/packaging/etc/tillbridged.toml");
+  const auto config =
+      load_config(std::string(TILLBRIDGE_SOURCE_DIR) + "/packaging/etc/tillbridged.toml");
   ASSERT_TRUE(config.ok()) << config.error().message;
   EXPECT_TRUE(config->rules.mappings.empty());
 }

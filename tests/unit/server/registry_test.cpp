@@ -1,6 +1,4 @@
 // Who may have which stick, with simulated sticks and without any network.
-#include "server/usb/stick_registry.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +6,7 @@
 #include "channel/usb/requests.hpp"
 #include "server/simulator/factory.hpp"
 #include "server/usb/simulated_source.hpp"
+#include "server/usb/stick_registry.hpp"
 
 namespace tillbridge::server {
 namespace {
@@ -18,7 +17,8 @@ const TillIdentity kasse_1{TillIdentity::Kind::certificate, "kasse-01", "aa"};
 const TillIdentity kasse_2{TillIdentity::Kind::certificate, "kasse-02", "bb"};
 const TillIdentity office_pc{TillIdentity::Kind::usbip_address, "192.0.2.7", ""};
 
-Mapping mapping(const std::string& stick, const std::string& till, const std::string& fingerprint = "") {
+Mapping mapping(const std::string& stick, const std::string& till,
+                const std::string& fingerprint = "") {
   Mapping mapping;
   mapping.stick = *StickPattern::parse(stick);
   mapping.till = till;
@@ -104,7 +104,8 @@ TEST_F(RegistryTest, OnlyTheTillOfTheMappingMayLease) {
   EXPECT_FALSE(stick(0).exported_to(office_pc));
   const auto refused = lease(0, kasse_2);
   ASSERT_FALSE(refused.ok());
-  EXPECT_THAT(refused.error().message, HasSubstr("is mapped to till kasse-01; unmap it in t.toml or map another one"));
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("is mapped to till kasse-01; unmap it in t.toml or map another one"));
 }
 
 TEST_F(RegistryTest, ALeaseIsExclusiveAndSaysByWhom) {
@@ -133,7 +134,8 @@ TEST_F(RegistryTest, CountsWhatMoves) {
   ASSERT_TRUE(held.ok());
   ASSERT_TRUE(bench_.run_until([&] { return !opened_.empty(); }));
   Lease& lease = **held;
-  const auto done = run(lease, usb::control_transfer(9, usb::get_descriptor(usb::descriptor_type::device, 0, 0, 18)));
+  const auto done = run(
+      lease, usb::control_transfer(9, usb::get_descriptor(usb::descriptor_type::device, 0, 0, 18)));
   EXPECT_EQ(done.status, usb::TransferStatus::success);
   EXPECT_EQ(done.data.size(), 18U);
   EXPECT_EQ(lease.record().transfers, 1U);
@@ -144,7 +146,9 @@ TEST_F(RegistryTest, CountsWhatMoves) {
 TEST_F(RegistryTest, AnUnmappedStickSaysHowToMapIt) {
   start({{serial_a.c_str()}}, {});
   EXPECT_FALSE(stick(0).exported_to(kasse_1));
-  EXPECT_EQ(bench_.logged("belongs to no till; to map it, add [[map]] stick = \"1209:0001:" + serial_a + "\""), 1U);
+  EXPECT_EQ(bench_.logged("belongs to no till; to map it, add [[map]] stick = \"1209:0001:" +
+                          serial_a + "\""),
+            1U);
 }
 
 TEST_F(RegistryTest, AFingerprintPinsTheCertificate) {
@@ -154,7 +158,8 @@ TEST_F(RegistryTest, AFingerprintPinsTheCertificate) {
 }
 
 TEST_F(RegistryTest, PlainUsbipClientsAndTillsDoNotMix) {
-  start({{serial_a.c_str()}, {serial_b.c_str()}}, {mapping(serial_a, "usbip:192.0.2.7"), mapping(serial_b, "usbip:*")});
+  start({{serial_a.c_str()}, {serial_b.c_str()}},
+        {mapping(serial_a, "usbip:192.0.2.7"), mapping(serial_b, "usbip:*")});
   EXPECT_TRUE(stick(0).exported_to(office_pc));
   EXPECT_FALSE(stick(0).exported_to({TillIdentity::Kind::usbip_address, "192.0.2.8", ""}));
   EXPECT_TRUE(stick(1).exported_to(office_pc));
@@ -180,7 +185,8 @@ TEST_F(RegistryTest, ABareSerialThatFitsTwoModelsIsRefused) {
   EXPECT_TRUE(stick(0).exported_to(kasse_1));
   ASSERT_TRUE(stick(1).refusal);
   EXPECT_THAT(*stick(1).refusal, HasSubstr("write VID:PID:SERIAL"));
-  apply({mapping("1209:0001:" + serial_a, "kasse-01"), mapping("1209:0003:" + serial_a, "kasse-02")});
+  apply(
+      {mapping("1209:0001:" + serial_a, "kasse-01"), mapping("1209:0003:" + serial_a, "kasse-02")});
   EXPECT_TRUE(stick(0).exported_to(kasse_1));
   EXPECT_TRUE(stick(1).exported_to(kasse_2));
 }
@@ -203,7 +209,8 @@ TEST_F(RegistryTest, UnpluggingEndsWhatRunsWithDeviceGone) {
   ASSERT_TRUE(held.ok());
   ASSERT_TRUE(bench_.run_until([&] { return !opened_.empty(); }));
   Lease& lease = **held;
-  ASSERT_EQ(run(lease, usb::control_transfer(1, usb::set_configuration(1))).status, usb::TransferStatus::success);
+  ASSERT_EQ(run(lease, usb::control_transfer(1, usb::set_configuration(1))).status,
+            usb::TransferStatus::success);
   completions_.clear();
   usb::Transfer read;
   read.id = 5;
@@ -232,8 +239,8 @@ TEST_F(RegistryTest, UnpluggingEndsWhatRunsWithDeviceGone) {
 
 class ResetPolicyTest : public RegistryTest, public ::testing::WithParamInterface<ResetPolicy> {};
 
-// A halt on the IN endpoint tells the three apart: a port reset loses the configuration, a Bulk-Only reset with
-// CLEAR_FEATURE only the halt, a refusal nothing.
+// A halt on the IN endpoint tells the three apart: a port reset loses the configuration, a
+// Bulk-Only reset with CLEAR_FEATURE only the halt, a refusal nothing.
 TEST_P(ResetPolicyTest, DecidesWhatAPortResetIs) {
   Mapping with_policy = mapping(serial_a, "kasse-01");
   with_policy.reset = GetParam();
@@ -242,7 +249,8 @@ TEST_P(ResetPolicyTest, DecidesWhatAPortResetIs) {
   ASSERT_TRUE(held.ok());
   ASSERT_TRUE(bench_.run_until([&] { return !opened_.empty(); }));
   Lease& lease = **held;
-  ASSERT_EQ(run(lease, usb::control_transfer(1, usb::set_configuration(1))).status, usb::TransferStatus::success);
+  ASSERT_EQ(run(lease, usb::control_transfer(1, usb::set_configuration(1))).status,
+            usb::TransferStatus::success);
   usb::Transfer nonsense;  // not a command block: both endpoints halt (Bulk-Only Transport 6.6.1)
   nonsense.id = 2;
   nonsense.type = usb::TransferType::bulk;
@@ -261,14 +269,19 @@ TEST_P(ResetPolicyTest, DecidesWhatAPortResetIs) {
   EXPECT_EQ(completions_[0].id, 4U);
   EXPECT_EQ(completions_[1].id, 5U);
   const bool pass = GetParam() == ResetPolicy::pass, soften = GetParam() == ResetPolicy::soften;
-  EXPECT_EQ(completions_[0].status, pass || soften ? usb::TransferStatus::success : usb::TransferStatus::refused);
-  EXPECT_EQ(completions_[1].data, pass ? Bytes{0} : Bytes{1}) << "the configuration is lost by a port reset only";
+  EXPECT_EQ(completions_[0].status,
+            pass || soften ? usb::TransferStatus::success : usb::TransferStatus::refused);
+  EXPECT_EQ(completions_[1].data, pass ? Bytes{0} : Bytes{1})
+      << "the configuration is lost by a port reset only";
   if (!pass) {
-    EXPECT_EQ(run(lease, usb::control_transfer(6, get_status)).data, soften ? (Bytes{0, 0}) : (Bytes{1, 0}));
+    EXPECT_EQ(run(lease, usb::control_transfer(6, get_status)).data,
+              soften ? (Bytes{0, 0}) : (Bytes{1, 0}));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ResetPolicyTest, ::testing::Values(ResetPolicy::soften, ResetPolicy::pass, ResetPolicy::refuse),
+INSTANTIATE_TEST_SUITE_P(All, ResetPolicyTest,
+                         ::testing::Values(ResetPolicy::soften, ResetPolicy::pass,
+                                           ResetPolicy::refuse),
                          [](const auto& tested) { return std::string(text(tested.param)); });
 
 }  // namespace

@@ -1,4 +1,5 @@
-// tillbridged as a whole, in one process: TLS on the loopback, a till of real parts, simulated sticks.
+// tillbridged as a whole, in one process: TLS on the loopback, a till of real parts, simulated
+// sticks.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -23,10 +24,12 @@ class ServerTest : public ::testing::Test {
  protected:
   std::string config_text(const std::string& tables, const std::string& sticks = "") const {
     const test::Certificates& pki = test::Certificates::get();
-    return "[link]\nlisten = \"127.0.0.1:0\"\ncertificate = \"" + pki.certificate("server").string() + "\"\nkey = \"" +
-           pki.key("server").string() + "\"\nauthority = \"" + pki.authority().string() +
+    return "[link]\nlisten = \"127.0.0.1:0\"\ncertificate = \"" +
+           pki.certificate("server").string() + "\"\nkey = \"" + pki.key("server").string() +
+           "\"\nauthority = \"" + pki.authority().string() +
            "\"\n[usbip]\nlisten = \"127.0.0.1:0\"\n[libusb]\nenabled = false\n" +
-           (sticks.empty() ? "[[simulated]]\nserial = \"" + serial_a + "\"\nsize_mib = 8\n[[simulated]]\nserial = \"" + serial_b +
+           (sticks.empty() ? "[[simulated]]\nserial = \"" + serial_a +
+                                 "\"\nsize_mib = 8\n[[simulated]]\nserial = \"" + serial_b +
                                  "\"\nsize_mib = 8\n"
                            : sticks) +
            tables;
@@ -81,7 +84,8 @@ TEST_F(ServerTest, ATillReadsItsStick) {
   ASSERT_EQ(inquiry->data.size(), 36U);
   EXPECT_EQ(std::string(inquiry->data.begin() + 8, inquiry->data.begin() + 16), "TILLBRDG");
   EXPECT_EQ(bench_.logged("lease begun: stick 1209:0001:" + serial_a + " for till kasse-01"), 1U);
-  EXPECT_EQ(bench_.logged("user shop\\anna on ts1 from pos"), 2U) << "at the connection and in the lease";
+  EXPECT_EQ(bench_.logged("user shop\\anna on ts1 from pos"), 2U)
+      << "at the connection and in the lease";
   EXPECT_EQ(daemon_->status(), "2 sticks, 1 in use, 1 till connected");
 }
 
@@ -122,7 +126,8 @@ TEST_F(ServerTest, ATillWithoutMappingHearsWhatToDo) {
   EXPECT_THAT(kasse->nothing[0], HasSubstr("no stick is mapped to till kasse-02"));
   EXPECT_THAT(kasse->nothing[0], HasSubstr(file_.string()));
   EXPECT_THAT(kasse->nothing[0], HasSubstr("till = \"kasse-02\""));
-  EXPECT_EQ(kasse->nothing[0].find(serial_a), std::string::npos) << "the sticks of others are no business of this till";
+  EXPECT_EQ(kasse->nothing[0].find(serial_a), std::string::npos)
+      << "the sticks of others are no business of this till";
   EXPECT_FALSE(kasse->closed);
 }
 
@@ -155,7 +160,8 @@ TEST_F(ServerTest, UnpluggedInTheMiddleOfATransfer) {
   ASSERT_TRUE(until([&] { return !kasse->revoked.empty(); }));
   EXPECT_TRUE(kasse->revoked[0].unplugged);
   EXPECT_EQ(kasse->revoked[0].stream, stream);
-  EXPECT_EQ(kasse->completed(stream, 50), usb::TransferStatus::device_gone) << "before the revocation";
+  EXPECT_EQ(kasse->completed(stream, 50), usb::TransferStatus::device_gone)
+      << "before the revocation";
   EXPECT_FALSE(kasse->closed) << "the link goes on";
   ASSERT_TRUE(daemon_->simulated()->plug(serial_a).ok());
   ASSERT_TRUE(until([&] { return kasse->granted.size() == 2; }));
@@ -236,7 +242,8 @@ TEST_F(ServerTest, ARenewedCertificateTakesOverAsWell) {
 }
 
 TEST_F(ServerTest, ACertificateThatTheMappingDoesNotAcceptPushesNobodyOut) {
-  start(map(serial_a, "kasse-01", "fingerprint = \"" + test::Certificates::get().fingerprint("kasse-01-old") + "\""));
+  start(map(serial_a, "kasse-01",
+            "fingerprint = \"" + test::Certificates::get().fingerprint("kasse-01-old") + "\""));
   const auto right = till("kasse-01-old");
   ASSERT_TRUE(right->connect_and_import());
   const auto wrong = till("kasse-01");
@@ -251,7 +258,8 @@ TEST_F(ServerTest, AnUnknownAuthorityIsRefused) {
   start(map(serial_a, "stranger"));
   const auto stranger = till("stranger");
   stranger->hello();
-  ASSERT_TRUE(until([&] { return bench_.logged("is refused") == 1 && (stranger->closed || stranger->refused); }));
+  ASSERT_TRUE(until(
+      [&] { return bench_.logged("is refused") == 1 && (stranger->closed || stranger->refused); }));
   EXPECT_TRUE(stranger->granted.empty());
   EXPECT_THAT(bench_.log_text(), HasSubstr("certificate"));
 }
@@ -326,7 +334,8 @@ TEST_F(ServerTest, CannotListenWhereSomebodyElseDoes) {
   start("");
   std::string text = config_text("");
   const std::string any = "[link]\nlisten = \"127.0.0.1:0\"";
-  text.replace(text.find(any), any.size(), "[link]\nlisten = \"127.0.0.1:" + std::to_string(daemon_->link_port()) + "\"");
+  text.replace(text.find(any), any.size(),
+               "[link]\nlisten = \"127.0.0.1:" + std::to_string(daemon_->link_port()) + "\"");
   const auto config = parse_config(text, file_);
   ASSERT_TRUE(config.ok()) << config.error().message;
   Daemon second(bench_.loop, *config);
@@ -336,27 +345,29 @@ TEST_F(ServerTest, CannotListenWhereSomebodyElseDoes) {
   EXPECT_THAT(failure->error.message, HasSubstr(std::to_string(daemon_->link_port())));
 }
 
-// --- plain USB/IP ----------------------------------------------------------------------------------------
+// --- plain USB/IP
+// ----------------------------------------------------------------------------------------
 
 /// A plain USB/IP client.
 class UsbipClient {
  public:
   UsbipClient(test::Bench& bench, std::uint16_t port, Bytes request) : bench_(bench) {
-    connecting_ = transport::connect(bench.loop, "127.0.0.1", port, std::nullopt, "",
-                                     [this, request = std::move(request)](Result<std::unique_ptr<transport::Stream>> result) {
-                                       ASSERT_TRUE(result.ok()) << result.error().message;
-                                       stream_ = std::move(*result);
-                                       stream_->start({[this](ByteView bytes) {
-                                                         received.insert(received.end(), bytes.begin(), bytes.end());
-                                                         bench_.poke();
-                                                       },
-                                                       {},
-                                                       [this](const std::optional<Error>&) {
-                                                         closed = true;
-                                                         bench_.poke();
-                                                       }});
-                                       stream_->write(request);
-                                     });
+    connecting_ = transport::connect(
+        bench.loop, "127.0.0.1", port, std::nullopt, "",
+        [this, request = std::move(request)](Result<std::unique_ptr<transport::Stream>> result) {
+          ASSERT_TRUE(result.ok()) << result.error().message;
+          stream_ = std::move(*result);
+          stream_->start({[this](ByteView bytes) {
+                            received.insert(received.end(), bytes.begin(), bytes.end());
+                            bench_.poke();
+                          },
+                          {},
+                          [this](const std::optional<Error>&) {
+                            closed = true;
+                            bench_.poke();
+                          }});
+          stream_->write(request);
+        });
   }
   Bytes received;
   bool closed = false;
@@ -383,11 +394,14 @@ TEST_F(ServerTest, PlainUsbipImportsByPortAndByIdentity) {
   start(map(serial_a, "usbip:*"));
   for (const std::string busid : {"simulated-1", "1209:0001:5A2F00000001"}) {
     UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_import_request(busid));
-    ASSERT_TRUE(until([&] { return client.closed || client.received.size() >= import_reply_bytes; }));
-    const auto header = usbip::decode_operation_header(ByteView(client.received).first(usbip::OperationHeader::size));
+    ASSERT_TRUE(
+        until([&] { return client.closed || client.received.size() >= import_reply_bytes; }));
+    const auto header = usbip::decode_operation_header(
+        ByteView(client.received).first(usbip::OperationHeader::size));
     ASSERT_TRUE(header.ok());
     EXPECT_EQ(header->status, 0U) << busid;
-    const auto record = usbip::decode_device_record(ByteView(client.received).subspan(usbip::OperationHeader::size));
+    const auto record = usbip::decode_device_record(
+        ByteView(client.received).subspan(usbip::OperationHeader::size));
     ASSERT_TRUE(record.ok());
     EXPECT_EQ(record->busid, busid) << "the stock client compares it";
     EXPECT_EQ(record->vendor_id, 0x1209);
@@ -397,7 +411,10 @@ TEST_F(ServerTest, PlainUsbipImportsByPortAndByIdentity) {
     UsbipClient second(bench_, daemon_->usbip_port(), usbip::encode_import_request(busid));
     ASSERT_TRUE(until([&] { return second.closed; }));
     EXPECT_EQ(bench_.logged("lease begun"), leases);
-    EXPECT_NE(usbip::decode_operation_header(ByteView(second.received).first(usbip::OperationHeader::size))->status, 0U);
+    EXPECT_NE(usbip::decode_operation_header(
+                  ByteView(second.received).first(usbip::OperationHeader::size))
+                  ->status,
+              0U);
   }
 }
 

@@ -1,15 +1,15 @@
 // The test bench's socket: a test pulls and plugs simulated sticks.
 #include "server/usb/simulation_control.hpp"
 
+#include <cstring>
+#include <thread>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <cstring>
-#include <thread>
 
 #include "bench.hpp"
 #include "server/simulator/factory.hpp"
@@ -70,8 +70,9 @@ class SimulationControlTest : public ::testing::Test {
 TEST_F(SimulationControlTest, PullsPlugsAndLists) {
   const auto control = SimulationControl::listen(bench_.loop, *source_, path_);
   ASSERT_TRUE(control.ok()) << control.error().message;
-  EXPECT_EQ(say("list\nunplug 5A2F00000001\nlist\nplug 5A2F00000001\n", 6),
-            "5A2F00000001 simulated-1 plugged\nok\nok\n5A2F00000001 simulated-1 unplugged\nok\nok\n");
+  EXPECT_EQ(
+      say("list\nunplug 5A2F00000001\nlist\nplug 5A2F00000001\n", 6),
+      "5A2F00000001 simulated-1 plugged\nok\nok\n5A2F00000001 simulated-1 unplugged\nok\nok\n");
   EXPECT_EQ(events_, "+simulated-1 -simulated-1 +simulated-1 ");
   EXPECT_EQ(say("unplug nothing\nplug 5A2F00000001\nreset x\n", 3),
             "error: no simulated stick 'nothing'\nerror: '5A2F00000001' is plugged in already\n"

@@ -39,7 +39,8 @@ TEST(StickIdentity, ALongSerialIsShortenedAndStaysItself) {
   EXPECT_EQ(busid.size(), 31U);
   EXPECT_EQ(busid, stick(serial, "9-9").busid());
   EXPECT_NE(busid, stick(serial.substr(1) + "B").busid()) << "the hash is of the whole serial";
-  EXPECT_NE(stick("a b").busid(), stick("a/b").busid()) << "replaced characters do not make two sticks one";
+  EXPECT_NE(stick("a b").busid(), stick("a/b").busid())
+      << "replaced characters do not make two sticks one";
   EXPECT_EQ(stick("a b").busid().find(' '), std::string::npos);
 }
 
@@ -54,7 +55,8 @@ TEST(StickPattern, MatchesWhatItSays) {
   EXPECT_FALSE(matches("5a2f", stick("5A2F"))) << "a serial is exact";
   EXPECT_FALSE(matches("1209:000B:5A2F", stick("5A2F")));
   EXPECT_TRUE(matches("1209:000a@1-1.4", stick("")));
-  EXPECT_FALSE(matches("1209:000a@1-1.4", stick("5A2F"))) << "a stick with a serial is never told by its port";
+  EXPECT_FALSE(matches("1209:000a@1-1.4", stick("5A2F")))
+      << "a stick with a serial is never told by its port";
   EXPECT_FALSE(matches("1209:000a@1-1.5", stick("")));
   EXPECT_TRUE(matches("A:B:C", stick("A:B:C"))) << "a serial with colons";
 }
@@ -71,7 +73,10 @@ TEST(Log, TextFromOutsideCannotForgeLines) {
   EXPECT_EQ(log::printable("kasse-03"), "kasse-03");
   EXPECT_EQ(log::printable("a\nb\x1b[31m\x7f"), "a?b?[31m?");
   EXPECT_EQ(log::printable("M\xc3\xbcller \xe2\x82\xac"), "M\xc3\xbcller \xe2\x82\xac");
-  EXPECT_EQ(log::printable("\xc2\x9b" "31m\xff\xc3"), "??31m??") << "C1 controls and malformed UTF-8";
+  EXPECT_EQ(log::printable("\xc2\x9b"
+                           "31m\xff\xc3"),
+            "??31m??")
+      << "C1 controls and malformed UTF-8";
   EXPECT_EQ(log::printable(std::string(1000, 'x')).size(), 128U + 3U);
 }
 

@@ -66,9 +66,12 @@ void TestTill::take_events() {
       established_ = true;
     } else if (auto* control = std::get_if<link::Endpoint::Control>(&*event)) {
       if (auto* grant = std::get_if<link::Granted>(&control->message)) granted.push_back(*grant);
-      if (auto* revocation = std::get_if<link::Revoked>(&control->message)) revoked.push_back(*revocation);
-      if (auto* message = std::get_if<link::NothingForYou>(&control->message)) nothing.push_back(message->message);
-      if (auto* farewell = std::get_if<link::Goodbye>(&control->message)) goodbye = farewell->reason;
+      if (auto* revocation = std::get_if<link::Revoked>(&control->message))
+        revoked.push_back(*revocation);
+      if (auto* message = std::get_if<link::NothingForYou>(&control->message))
+        nothing.push_back(message->message);
+      if (auto* farewell = std::get_if<link::Goodbye>(&control->message))
+        goodbye = farewell->reason;
     } else if (auto* data = std::get_if<link::Endpoint::Data>(&*event)) {
       const auto found = sticks_.find(data->stream);
       if (found == sticks_.end()) continue;
@@ -109,7 +112,11 @@ void TestTill::pump(link::StreamId stream) {
 }
 
 void TestTill::hello() {
-  say(link::Hello{.software = "test", .client_name = "pos", .user = "anna", .domain = "shop", .terminal_server = "ts1"});
+  say(link::Hello{.software = "test",
+                  .client_name = "pos",
+                  .user = "anna",
+                  .domain = "shop",
+                  .terminal_server = "ts1"});
 }
 
 void TestTill::say(const link::ControlMessage& message) {
@@ -153,7 +160,8 @@ void TestTill::cancel(link::StreamId stream, usb::TransferId id) {
   flush();
 }
 
-std::optional<usb::TransferStatus> TestTill::completed(link::StreamId stream, usb::TransferId id) const {
+std::optional<usb::TransferStatus> TestTill::completed(link::StreamId stream,
+                                                       usb::TransferId id) const {
   std::optional<usb::TransferStatus> status;
   for (const usb::Completion& completion : sticks_.at(stream)->completions) {
     if (completion.id != id) continue;
@@ -165,7 +173,8 @@ std::optional<usb::TransferStatus> TestTill::completed(link::StreamId stream, us
 
 bool TestTill::connect_and_import() {
   hello();  // waits in the endpoint for the connection
-  if (!bench_.run_until([&] { return !granted.empty() || refused || closed; }) || granted.empty()) return false;
+  if (!bench_.run_until([&] { return !granted.empty() || refused || closed; }) || granted.empty())
+    return false;
   const ImportedStick& stick = import(granted.back().stream, granted.back().busid);
   return bench_.run_until([&] { return stick.imported || stick.failed; }) && stick.imported;
 }
@@ -199,7 +208,8 @@ Result<usb::DeviceDescription> TestTill::describe(link::StreamId stream) {
   return reader.result();
 }
 
-std::optional<massstorage::CommandResult> TestTill::command(link::StreamId stream, massstorage::BulkOnlyHost& host) {
+std::optional<massstorage::CommandResult> TestTill::command(link::StreamId stream,
+                                                            massstorage::BulkOnlyHost& host) {
   std::optional<massstorage::CommandResult> result;
   while (!(result = host.poll_result())) {
     const auto next = host.poll_transfer();
@@ -216,8 +226,8 @@ std::optional<massstorage::CommandResult> TestTill::inquiry(link::StreamId strea
   if (!description) return std::nullopt;
   auto host = massstorage::BulkOnlyHost::create(*description);
   if (!host) return std::nullopt;
-  const auto configured =
-      transfer(stream, usb::control_transfer(77, usb::set_configuration(host->configuration_value())));
+  const auto configured = transfer(
+      stream, usb::control_transfer(77, usb::set_configuration(host->configuration_value())));
   if (!configured || configured->status != usb::TransferStatus::success) return std::nullopt;
   if (!host->inquiry()) return std::nullopt;
   return command(stream, *host);

@@ -55,14 +55,17 @@ class TestTill {
   void cancel(link::StreamId stream, usb::TransferId id);
 
   /// How this transfer ended; nothing while it runs. Twice is a failure of the test.
-  [[nodiscard]] std::optional<usb::TransferStatus> completed(link::StreamId stream, usb::TransferId id) const;
+  [[nodiscard]] std::optional<usb::TransferStatus> completed(link::StreamId stream,
+                                                             usb::TransferId id) const;
 
   // Each runs the loop until it is done, and fails the test otherwise.
   [[nodiscard]] bool connect_and_import();  ///< hello, first grant, import
-  [[nodiscard]] std::optional<usb::Completion> transfer(link::StreamId stream, usb::Transfer transfer);
+  [[nodiscard]] std::optional<usb::Completion> transfer(link::StreamId stream,
+                                                        usb::Transfer transfer);
   [[nodiscard]] Result<usb::DeviceDescription> describe(link::StreamId stream);
   /// SET_CONFIGURATION and one SCSI command.
-  [[nodiscard]] std::optional<massstorage::CommandResult> command(link::StreamId stream, massstorage::BulkOnlyHost& host);
+  [[nodiscard]] std::optional<massstorage::CommandResult> command(link::StreamId stream,
+                                                                  massstorage::BulkOnlyHost& host);
   [[nodiscard]] std::optional<massstorage::CommandResult> inquiry(link::StreamId stream);
 
  private:
