@@ -178,9 +178,10 @@ void Device::send_io_control(std::uint32_t id, std::uint32_t code, std::uint32_t
 }
 
 void Device::end_control(std::uint32_t request, IoControlEnd end) {
-  for (Control& control : controls_) {
-    if (control.request == request) control.end = std::move(end);
-  }
+  const auto found =
+      std::find_if(controls_.begin(), controls_.end(),
+                   [request](const Control& control) { return control.request == request; });
+  if (found != controls_.end()) found->end = std::move(end);
   pass_control_ends();
 }
 

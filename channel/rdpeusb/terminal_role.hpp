@@ -99,6 +99,8 @@ class TerminalRole {
   ~TerminalRole();
   TerminalRole(const TerminalRole&) = delete;
   TerminalRole& operator=(const TerminalRole&) = delete;
+  TerminalRole(TerminalRole&&) = delete;
+  TerminalRole& operator=(TerminalRole&&) = delete;
 
   /// The session's dynamic channels work: asks for the control channel.
   void start(Instant now);
