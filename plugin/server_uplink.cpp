@@ -175,12 +175,14 @@ void ServerUplink::closed(const std::optional<Error>& error) {
   } else if (established_) {
     lose(Level::warning,
          "lost the link to USB server " + dialer_.address() + ": " + cause + "; connecting again");
+  } else if (error && error->code == ErrorCode::refused) {
+    // With TLS 1.3 a server refuses the till's certificate only after the till thinks that the
+    // handshake is over; transport says who refused what.
+    lose(Level::error, cause + " (certificate file " + source_.certificate.string() + ")");
   } else {
-    // With TLS 1.3 a server refuses the client's certificate only after the client thinks the
-    // handshake is over.
-    lose(Level::warning, "USB server " + dialer_.address() + " does not let this till in: " +
-                             cause + "; is the certificate " + source_.certificate.string() +
-                             " issued by that server's authority and still valid?");
+    lose(Level::warning, "USB server " + dialer_.address() +
+                             " ended the connection before it said anything: " + cause +
+                             "; its log says why");
   }
 }
 

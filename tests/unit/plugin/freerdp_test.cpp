@@ -209,11 +209,16 @@ class FreeRdpTest : public testing::Test {
       return 0;
     });
   }
+  void configure() {
+    const auto last = world_.ask(
+        [&] { return world_.terminal().configure(world_.terminal().present().front()); });
+    ASSERT_TRUE(world_.until([&] { return world_.terminal().completion(last).has_value(); }));
+  }
   /// `count` reads that wait for data, as a smart card reader's interrupt pipe does.
   void reads_in_flight(std::size_t count) {
+    configure();
     world_.ask([&] {
       const auto device = world_.terminal().present().front();
-      world_.terminal().configure(device);
       for (std::size_t read = 0; read < count; ++read) (void)world_.terminal().read(device, 64);
       return 0;
     });
@@ -234,12 +239,12 @@ TEST_F(FreeRdpTest, DeviceEchoesThroughTheCTables) {
   world_.session(&freerdp);
   start_terminal();
   ASSERT_TRUE(until_present(1));
+  configure();
   usb::TransferId in = 0;
   world_.ask([&] {
     EXPECT_EQ(world_.server().hello->user, "anna");
     EXPECT_EQ(world_.server().hello->terminal_server, "ts.example");
     const auto device = world_.terminal().present().front();
-    world_.terminal().configure(device);
     (void)world_.terminal().write(device, Bytes(200, 0x5A));
     in = world_.terminal().read(device, 200);
     return 0;
@@ -450,7 +455,7 @@ TEST_F(FreeRdpTest, OwnUsbRedirectionThatIsLoadedKeepsUsOut) {
 /// Holds our thread in its first line, as a disk that hangs would.
 struct StuckLog final : Log {
   void write(Level level, const std::string&) override {
-    if (level == Level::error) return;
+    if (level == Level::error || std::this_thread::get_id() == ours) return;
     std::unique_lock lock(mutex);
     stuck = true;
     changed.notify_all();
@@ -470,6 +475,7 @@ struct StuckLog final : Log {
   std::mutex mutex;
   std::condition_variable changed;
   bool hold = true, stuck = false;
+  const std::thread::id ours = std::this_thread::get_id();
 };
 
 TEST(WorkerTest, QueueIsBoundedAndNobodyWaitsForAStuckThread) {

@@ -70,9 +70,12 @@ std::optional<usb::Completion> TerminalEnd::completion(usb::TransferId transfer)
   return found->second;
 }
 
-void TerminalEnd::configure(rdpeusb::DeviceId device) {
-  submit(device, usb::control_transfer(++last_transfer_, usb::set_configuration(1)));
-  submit(device, usb::control_transfer(++last_transfer_, assert_dtr));
+usb::TransferId TerminalEnd::configure(rdpeusb::DeviceId device) {
+  const usb::TransferId first = ++last_transfer_;
+  const usb::TransferId second = ++last_transfer_;
+  following_[first] = {device, usb::control_transfer(second, assert_dtr)};
+  submit(device, usb::control_transfer(first, usb::set_configuration(1)));
+  return second;
 }
 
 usb::Transfer TerminalEnd::bulk(std::uint8_t endpoint) {
@@ -119,6 +122,9 @@ void TerminalEnd::pump() {
     } else if (auto* completed = std::get_if<Role::Completed>(&*output)) {
       const usb::TransferId id = completed->completion.id;
       completions_[id] = std::move(completed->completion);
+      if (auto next = following_.extract(id)) {
+        role_.submit(next.mapped().first, std::move(next.mapped().second), loop_.now());
+      }
     } else if (auto* event = std::get_if<Role::Event>(&*output)) {
       events.push_back(std::move(event->text));
     }

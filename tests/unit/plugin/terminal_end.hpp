@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "channel/rdpeusb/terminal_role.hpp"
@@ -44,8 +45,9 @@ class TerminalEnd {
   void retract(rdpeusb::DeviceId device);
   [[nodiscard]] std::optional<usb::Completion> completion(usb::TransferId transfer) const;
 
-  /// SET_CONFIGURATION 1, then the bulk endpoints of an echo device work.
-  void configure(rdpeusb::DeviceId device);
+  /// SET_CONFIGURATION 1 and DTR; an echo device's bulk endpoints work once the transfer that is
+  /// returned completed.
+  usb::TransferId configure(rdpeusb::DeviceId device);
   usb::TransferId write(rdpeusb::DeviceId device, Bytes data);
   usb::TransferId read(rdpeusb::DeviceId device, std::uint32_t length);
 
@@ -61,6 +63,8 @@ class TerminalEnd {
   rdpeusb::TerminalRole role_;
   transport::Timer timer_;
   std::map<usb::TransferId, usb::Completion> completions_;
+  /// Submitted when the transfer that is named completes.
+  std::map<usb::TransferId, std::pair<rdpeusb::DeviceId, usb::Transfer>> following_;
   usb::TransferId last_transfer_ = 0;
   bool pumping_ = false;
 };

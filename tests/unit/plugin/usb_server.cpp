@@ -159,6 +159,10 @@ void UsbServer::cut() {
   for (auto& [stream, stick] : sticks) stick->lost();
 }
 
+void UsbServer::close() {
+  stream_->close();
+}
+
 void UsbServer::flush() {
   if (!stream_) return;
   Bytes output = endpoint_->take_output();

@@ -59,6 +59,8 @@ class UsbServer {
   void say(const link::ControlMessage& message);
   /// Cuts the connection without a word.
   void cut();
+  /// Closes it in order, after what was said.
+  void close();
 
   int connections = 0;  ///< whose hello came
   std::optional<link::Hello> hello;
