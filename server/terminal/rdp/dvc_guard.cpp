@@ -56,6 +56,7 @@ Result<std::optional<ByteView>> DvcGuard::chunk(ByteView data, std::uint32_t fla
 }
 
 Result<std::optional<ByteView>> DvcGuard::whole(ByteView pdu) {
+  if (pdu.empty()) return fail(ErrorCode::malformed, "empty dynamic-channel PDU");
   ByteReader reader(pdu);
   const std::uint8_t header = reader.u8();
   const auto cmd = static_cast<std::uint8_t>(header >> 4U);

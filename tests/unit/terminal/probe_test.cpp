@@ -164,6 +164,7 @@ TEST(Probe, FailsBehindTheEndOfTheDisk) {
   reading.plug_in(*disk);
   reading.run();
   EXPECT_EQ(reading.verdict_, false);
+  disk = simulated_disk();
   Options write;
   write.writes.push_back({"pattern", 16383, pattern(1024)});
   Bench writing(write);

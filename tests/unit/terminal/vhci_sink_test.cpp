@@ -86,6 +86,20 @@ class VhciSinkTest : public testing::Test {
     }
     return std::nullopt;
   }
+  /// As the kernel does before it uses any other endpoint.
+  void configure() {
+    usbip::CmdSubmit command;
+    command.sequence = 1;
+    command.setup = usb::set_configuration(1);
+    kernel_->send(usbip::encode(command));
+    serve();
+    const auto submit = next<Sink::Submit>();
+    ASSERT_TRUE(submit.has_value());
+    usb::Completion completion;
+    completion.id = submit->transfer.id;
+    sink_.completed(device_id, completion, now);
+    ASSERT_EQ(kernel_->received().size(), usbip::command_size);
+  }
   static Bytes get_device_descriptor(std::uint32_t sequence) {
     usbip::CmdSubmit command;
     command.sequence = sequence;
@@ -172,13 +186,15 @@ TEST_F(VhciSinkTest, AnUnlinkBecomesACancel) {
 
 TEST_F(VhciSinkTest, AnswersLargerThanTheSocketTakesAllArrive) {
   sink_.device_arrived(disk(), now);
+  configure();
   constexpr std::uint32_t size = 1U << 20U;
   usbip::CmdSubmit command;
   command.sequence = 9;
   command.in = true;
   command.endpoint = 1;
   command.length = size;
-  for (const auto& endpoint : disk().description.configurations[0].interfaces[0].endpoints) {
+  const Device described = disk();
+  for (const auto& endpoint : described.description.configurations[0].interfaces[0].endpoints) {
     if ((endpoint.address & 0x80U) != 0) command.endpoint = endpoint.address & 0x0FU;
   }
   kernel_->send(usbip::encode(command));
