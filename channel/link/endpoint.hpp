@@ -37,7 +37,7 @@ using SessionId = std::array<std::uint8_t, 16>;
 /// frames.
 ///
 /// After each call that takes `now`: poll_event() until empty, then write take_output(), then look
-/// at next_deadline().
+/// at next_deadline(). Do not stop reading the connection: a peer that is not read looks silent.
 class Endpoint {
  public:
   /// Both ends greeted each other: streams may be used.
