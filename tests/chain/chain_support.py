@@ -35,7 +35,7 @@ def json_lines(program):
 
 def main(tests):
     """argv: the build directory, then names of tests (none: all)."""
-    build, wanted = sys.argv[1], sys.argv[2:]
+    build, wanted = os.path.abspath(sys.argv[1]), sys.argv[2:]
     failed = 0
     for name, test in list(tests.items()):
         if not name.startswith("test_") or (wanted and name not in wanted):

@@ -36,7 +36,7 @@ def test_certificate_unknown(c):
     (c.directory / "pki").rename(c.directory / "pki-of-the-server")
     c.certificates("kasse-01")  # another authority
     pki = c.directory / "pki"
-    (pki / "ca.crt").write_bytes((c.directory / "pki-of-the-server/ca.crt").read_bytes())
+    (pki / "authority.crt").write_bytes((c.directory / "pki-of-the-server/authority.crt").read_bytes())
     _, client = a_till(c, c.till_config("kasse-01", server.port))
     server.wait_for(r"refused.*(certificate|authority)", 30)
     client.wait_for(r"does not (know|accept).*certificate", 30)
@@ -49,7 +49,7 @@ def test_certificate_of_another_server(c):
     (c.directory / "pki").rename(c.directory / "pki-of-the-server")
     c.certificates("kasse-01")
     _, client = a_till(c, c.till_config("kasse-01", server.port))
-    client.wait_for(r"certificate.*ca\.crt", 30)
+    client.wait_for(r"certificate.*not from the configured authority file.*authority\.crt", 30)
     goes_on(client)
 
 
@@ -57,7 +57,7 @@ def test_stick_not_mapped(c):
     c.certificates("kasse-01", "kasse-02")
     server = c.usb_server([STICK], [MAP])
     _, client = a_till(c, c.till_config("kasse-02", server.port))
-    server.wait_for(r"kasse-02 gets no stick", 30)
+    server.wait_for(r"kasse-02.* gets no stick", 30)
     client.wait_for(r"(no stick|mapped).*kasse-02|kasse-02.*(no stick|\[\[map\]\])", 30)
     goes_on(client)
 

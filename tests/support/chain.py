@@ -222,7 +222,7 @@ authority = "{pki}/authority.crt"
         environment = self.environment(preload=True)
         environment.update(DISPLAY=display, XAUTHORITY=str(authority), HOME=str(self.directory))
         command = ["xfreerdp3", f"/v:127.0.0.1:{port}", f"/u:{user}", "/p:none", "/sec:tls", "/cert:ignore", "/size:640x480",
-                   "/log-level:WARN", *arguments]
+                   "/log-level:WARN", "-clipboard", *arguments]
         if config:
             command.append(f"/dvc:tillbridge,config:{config}")
         return self.start(name, self.with_plugin(command), environment)

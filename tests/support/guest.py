@@ -142,7 +142,10 @@ class Guest:
         console = self.directory / "console.log"
         script = self.directory / "guest.sh"  # the kernel command line allows no spaces
         script.write_text("#!/bin/bash\nexport PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root\n"
-                          "ip link set lo up\n" + self.command + "\n")
+                          "ip link set lo up\n"
+                          # What a booting system would have set up, and tillbridged and its stick need.
+                          "ln -s /proc/self/fd /dev/fd\n"
+                          "/usr/lib/systemd/systemd-udevd --daemon && udevadm trigger && udevadm settle\n" + self.command + "\n")
         script.chmod(0o755)
         process = subprocess.Popen(
             ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(self.memory_mib), "-smp", "2",

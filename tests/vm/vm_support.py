@@ -32,7 +32,7 @@ def run_in_guest(build, scenario, devices, answers=None, directory=None, timeout
 
 def main(outside, inside):
     """The same file is the test outside and the scenario in the guest: argv[1] is the build directory."""
-    build = sys.argv[1]
+    build = os.path.abspath(sys.argv[1])
     if sys.argv[2:] == ["in-guest"]:
         import guest_side
         guest_side.main(lambda: inside(build))
