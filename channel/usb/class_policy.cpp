@@ -10,21 +10,36 @@ namespace {
 /// USB-IF class codes that occur on devices people plug in; only for messages.
 std::string_view class_name(std::uint8_t code) {
   switch (code) {
-    case 0x01: return "audio";
-    case class_code::cdc: return "communications";
-    case class_code::hid: return "HID: keyboard, mouse";
-    case 0x06: return "image";
-    case 0x07: return "printer";
-    case class_code::mass_storage: return "mass storage";
-    case class_code::hub: return "hub";
-    case class_code::cdc_data: return "CDC data";
-    case class_code::smart_card: return "smart card";
-    case 0x0E: return "video";
-    case 0xE0: return "wireless controller";
-    case class_code::miscellaneous: return "miscellaneous";
-    case 0xFE: return "application specific";
-    case class_code::vendor: return "vendor specific";
-    default: return "unknown";
+    case 0x01:
+      return "audio";
+    case class_code::cdc:
+      return "communications";
+    case class_code::hid:
+      return "HID: keyboard, mouse";
+    case 0x06:
+      return "image";
+    case 0x07:
+      return "printer";
+    case class_code::mass_storage:
+      return "mass storage";
+    case class_code::hub:
+      return "hub";
+    case class_code::cdc_data:
+      return "CDC data";
+    case class_code::smart_card:
+      return "smart card";
+    case 0x0E:
+      return "video";
+    case 0xE0:
+      return "wireless controller";
+    case class_code::miscellaneous:
+      return "miscellaneous";
+    case 0xFE:
+      return "application specific";
+    case class_code::vendor:
+      return "vendor specific";
+    default:
+      return "unknown";
   }
 }
 
@@ -34,14 +49,17 @@ std::string class_text(std::uint8_t code) {
   return text + " (" + std::string(class_name(code)) + ")";
 }
 
-/// CDC subclasses that are a network card, not a serial port (CDC 1.2, table 4): Ethernet, EEM, NCM, MBIM.
+/// CDC subclasses that are a network card, not a serial port (CDC 1.2, table 4): Ethernet, EEM,
+/// NCM, MBIM.
 bool is_network(const InterfaceDescriptor& interface) {
   switch (interface.interface_subclass) {
     case 0x06:
     case 0x0C:
     case 0x0D:
-    case 0x0E: return interface.interface_class == class_code::cdc;
-    default: return false;
+    case 0x0E:
+      return interface.interface_class == class_code::cdc;
+    default:
+      return false;
   }
 }
 
@@ -49,9 +67,12 @@ bool passes(const InterfaceDescriptor& interface) {
   switch (interface.interface_class) {
     case class_code::mass_storage:
     case class_code::cdc_data:
-    case class_code::smart_card: return true;
-    case class_code::cdc: return !is_network(interface);
-    default: return false;
+    case class_code::smart_card:
+      return true;
+    case class_code::cdc:
+      return !is_network(interface);
+    default:
+      return false;
   }
 }
 
@@ -62,12 +83,16 @@ bool passes_as_device_class(std::uint8_t code) {
     case class_code::miscellaneous:
     case class_code::cdc:
     case class_code::mass_storage:
-    case class_code::smart_card: return true;
-    default: return false;
+    case class_code::smart_card:
+      return true;
+    default:
+      return false;
   }
 }
 
-bool never(std::uint8_t code) { return code == class_code::hid || code == class_code::hub; }
+bool never(std::uint8_t code) {
+  return code == class_code::hid || code == class_code::hub;
+}
 
 }  // namespace
 
@@ -82,8 +107,8 @@ std::optional<ClassRefusal> class_refusal(const DeviceDescription& device, bool 
       any_interface = true;
       const std::uint8_t code = interface.interface_class;
       if (passes(interface) || (named && !never(code))) continue;
-      return ClassRefusal{"interface " + std::to_string(interface.number) + " is of class " + class_text(code) +
-                              (is_network(interface) ? ", a network card" : ""),
+      return ClassRefusal{"interface " + std::to_string(interface.number) + " is of class " +
+                              class_text(code) + (is_network(interface) ? ", a network card" : ""),
                           !never(code)};
     }
   }

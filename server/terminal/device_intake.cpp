@@ -10,7 +10,8 @@ namespace {
 
 /// bMaxPacketSize0 of a SuperSpeed device is an exponent: 2^9 bytes (USB 3.2, 9.6.1).
 constexpr std::uint8_t super_speed_packet_exponent = 9;
-/// The only size of a bulk endpoint's packets at high speed (USB 2.0, 5.8.3); full speed has at most 64.
+/// The only size of a bulk endpoint's packets at high speed (USB 2.0, 5.8.3); full speed has at
+/// most 64.
 constexpr std::uint16_t high_speed_bulk_packet = 512;
 /// The only size of endpoint 0's packets at high speed (USB 2.0, 5.5.3).
 constexpr std::uint8_t high_speed_control_packet = 64;
@@ -33,14 +34,17 @@ usb::Speed speed_of(const rdpeusb::AnnouncedDevice& announced,
   return announced.high_speed && can_be_high ? usb::Speed::high : usb::Speed::full;
 }
 
-void DeviceIntake::device_arrived(DeviceId device, rdpeusb::AnnouncedDevice announced, Instant now) {
+void DeviceIntake::device_arrived(DeviceId device, rdpeusb::AnnouncedDevice announced,
+                                  Instant now) {
   const usb::Speed speed = announced.high_speed ? usb::Speed::high : usb::Speed::full;
   auto [entry, inserted] = reading_.try_emplace(
       device, Reading{std::move(announced), usb::DeviceReader(speed, {}), 0, {}, false});
   if (inserted) step(device, entry->second, now);
 }
 
-void DeviceIntake::device_gone(DeviceId device) { reading_.erase(device); }
+void DeviceIntake::device_gone(DeviceId device) {
+  reading_.erase(device);
+}
 
 bool DeviceIntake::completed(DeviceId device, const usb::Completion& completion, Instant now) {
   const auto found = reading_.find(device);

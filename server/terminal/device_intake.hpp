@@ -22,24 +22,35 @@ struct Model {
   auto operator<=>(const Model&) const = default;
 };
 
-/// The speed that the descriptors speak of. ADD_DEVICE only knows "high speed or not", and FreeRDP's client
-/// derives that from bcdUSB, so a full-speed stick with bcdUSB 2.00 claims high speed (rdpeusb.md 6.1); a wrong
-/// one makes Linux refuse the endpoints.
+/// The speed that the descriptors speak of. ADD_DEVICE only knows "high speed or not", and
+/// FreeRDP's client derives that from bcdUSB, so a full-speed stick with bcdUSB 2.00 claims high
+/// speed (rdpeusb.md 6.1); a wrong one makes Linux refuse the endpoints.
 [[nodiscard]] usb::Speed speed_of(const rdpeusb::AnnouncedDevice& announced,
                                   const usb::DeviceDescription& description);
 
-/// Reads every device's descriptors, as a host does, and applies the class rule (usb::class_refusal).
-/// Sans-I/O; inputs are the methods, outputs come from poll(), in order.
+/// Reads every device's descriptors, as a host does, and applies the class rule
+/// (usb::class_refusal). Sans-I/O; inputs are the methods, outputs come from poll(), in order.
 class DeviceIntake {
  public:
-  struct Submit { DeviceId device; usb::Transfer transfer; };
-  struct Cancel { DeviceId device; usb::TransferId transfer; };
-  struct Admitted { Device device; };
-  struct Refused { DeviceId device; std::string reason; };
+  struct Submit {
+    DeviceId device;
+    usb::Transfer transfer;
+  };
+  struct Cancel {
+    DeviceId device;
+    usb::TransferId transfer;
+  };
+  struct Admitted {
+    Device device;
+  };
+  struct Refused {
+    DeviceId device;
+    std::string reason;
+  };
   using Output = std::variant<Submit, Cancel, Admitted, Refused>;
 
-  /// A host may give up on a standard request after 5 s (USB 2.0, 9.2.6.4). Stock FreeRDP leaves failed ones
-  /// unanswered for ever.
+  /// A host may give up on a standard request after 5 s (USB 2.0, 9.2.6.4). Stock FreeRDP leaves
+  /// failed ones unanswered for ever.
   static constexpr Duration request_patience = std::chrono::seconds(5);
 
   /// `named`: models let in although their class alone would not.

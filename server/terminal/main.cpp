@@ -1,11 +1,11 @@
 // tillbridge-terminal: the terminal server's end of the chain for Linux, and for tests.
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
-
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <variant>
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include "server/terminal/options.hpp"
 #include "server/terminal/probe/probe_sink.hpp"
@@ -26,7 +26,8 @@ void start_log(bool verbose) {
   spdlog::set_level(verbose ? spdlog::level::debug : spdlog::level::info);
 }
 
-/// SIGINT and SIGTERM go to the service's descriptor, whichever thread is running. SIGPIPE is an error return.
+/// SIGINT and SIGTERM go to the service's descriptor, whichever thread is running. SIGPIPE is an
+/// error return.
 void arrange_signals() {
   sigset_t ending;
   sigemptyset(&ending);
@@ -51,7 +52,9 @@ void tell_identity(const Options& options, const ServerIdentity& identity, Repor
   const std::string digest = fingerprint(identity);
   std::string text = "certificate SHA-256 " + digest;
   if (options.certificate.empty() && options.certificate_directory.empty()) {
-    text += ", self-signed and made for this run only (--certificate or --certificate-directory keep one)";
+    text +=
+        ", self-signed and made for this run only (--certificate or --certificate-directory keep "
+        "one)";
   } else if (options.certificate.empty()) {
     text += ", self-signed, kept in " + options.certificate_directory.string();
   }
@@ -83,7 +86,9 @@ int run(std::vector<std::string> arguments) {
     settings.make_sink = [controller] { return std::make_unique<vhci::VhciSink>(controller); };
   } else {
     settings.verdict_expected = true;
-    settings.make_sink = [probe = options.probe] { return std::make_unique<probe::ProbeSink>(probe); };
+    settings.make_sink = [probe = options.probe] {
+      return std::make_unique<probe::ProbeSink>(probe);
+    };
   }
 
   start_log(options.verbose);
@@ -92,7 +97,8 @@ int run(std::vector<std::string> arguments) {
   Reporter reporter(options.json);
   tell_identity(options, *identity, reporter);
   Service service(std::move(settings), reporter);
-  if (Status listening = service.listen(); !listening) return complain(listening.error(), exit_failed);
+  if (Status listening = service.listen(); !listening)
+    return complain(listening.error(), exit_failed);
   return service.run() ? exit_good : exit_probe_failed;
 }
 

@@ -1,14 +1,14 @@
 #include "server/terminal/options.hpp"
 
-#include <arpa/inet.h>
-#include <sys/stat.h>
-
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <iterator>
 #include <string_view>
+
+#include <CLI/CLI.hpp>
+#include <arpa/inet.h>
+#include <sys/stat.h>
 
 #include "channel/bytes/limits.hpp"
 
@@ -21,7 +21,9 @@ constexpr std::size_t secret_bytes = 1024;
 
 template <typename Number>
 bool parse_number(std::string_view text, Number& number, int base = 10) {
-  const auto* const end = text.data() + text.size();  // NOLINT(cppcoreguidelines-pro-bounds-pointer-arithmetic): from_chars
+  const auto* const end =
+      text.data() +
+      text.size();  // NOLINT(cppcoreguidelines-pro-bounds-pointer-arithmetic): from_chars
   const auto [stop, error] = std::from_chars(text.data(), end, number, base);
   return error == std::errc() && stop == end && !text.empty();
 }
@@ -34,18 +36,24 @@ Error wrong(const std::string& option, const std::string& value, const std::stri
 Status parse_listen(const std::string& text, Options& options) {
   const std::size_t colon = text.rfind(':');
   std::string address = text.substr(0, colon);
-  if (address.size() >= 2 && address.front() == '[' && address.back() == ']') address = address.substr(1, address.size() - 2);
+  if (address.size() >= 2 && address.front() == '[' && address.back() == ']')
+    address = address.substr(1, address.size() - 2);
   in_addr ipv4{};
   in6_addr ipv6{};
-  const bool numeric = inet_pton(AF_INET, address.c_str(), &ipv4) == 1 || inet_pton(AF_INET6, address.c_str(), &ipv6) == 1;
-  if (colon == std::string::npos || !numeric || !parse_number(std::string_view(text).substr(colon + 1), options.port)) {
-    return wrong("--listen", text, "expected ADDRESS:PORT with a numeric address, e.g. 127.0.0.1:3389 or [::1]:3389");
+  const bool numeric = inet_pton(AF_INET, address.c_str(), &ipv4) == 1 ||
+                       inet_pton(AF_INET6, address.c_str(), &ipv6) == 1;
+  if (colon == std::string::npos || !numeric ||
+      !parse_number(std::string_view(text).substr(colon + 1), options.port)) {
+    return wrong("--listen", text,
+                 "expected ADDRESS:PORT with a numeric address, e.g. 127.0.0.1:3389 or [::1]:3389");
   }
   options.address = address;
   return {};
 }
 
-bool is_loopback(const std::string& address) { return address.rfind("127.", 0) == 0 || address == "::1"; }
+bool is_loopback(const std::string& address) {
+  return address.rfind("127.", 0) == 0 || address == "::1";
+}
 
 /// "1209:0001"
 Result<Model> parse_model(const std::string& text) {
@@ -75,7 +83,8 @@ Result<probe::Region> parse_region(const std::string& text) {
 Result<probe::WriteRegion> parse_write(const std::string& text) {
   const std::size_t at = text.rfind('@');
   probe::WriteRegion region;
-  if (at == std::string::npos || at == 0 || !parse_number(std::string_view(text).substr(at + 1), region.block)) {
+  if (at == std::string::npos || at == 0 ||
+      !parse_number(std::string_view(text).substr(at + 1), region.block)) {
     return wrong("--probe-write", text, "expected FILE@BLOCK, e.g. data.bin@2048");
   }
   region.name = text.substr(0, at);
@@ -94,7 +103,8 @@ Result<probe::WriteRegion> parse_write(const std::string& text) {
 
 Result<std::string> read_secret(const std::string& path) {
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return wrong("--password-file", path, "the file cannot be read");
+  if (::stat(path.c_str(), &status) != 0)
+    return wrong("--password-file", path, "the file cannot be read");
   if ((status.st_mode & 077U) != 0) {
     return wrong("--password-file", path, "others may read it; run: chmod 600 " + path);
   }
@@ -118,45 +128,66 @@ struct Raw {
 
 void declare(CLI::App& app, Options& options, Raw& raw) {
   app.set_version_flag("--version", "tillbridge-terminal " TILLBRIDGE_VERSION);
-  app.add_option("--sink", raw.sink, "who gets the devices: vhci (this machine's USB, needs root) or probe (a test in user space)")
+  app.add_option("--sink", raw.sink,
+                 "who gets the devices: vhci (this machine's USB, needs root) or probe (a test in "
+                 "user space)")
       ->required();
-  app.add_option("--listen", raw.listen, "ADDRESS:PORT to listen on for RDP; port 0: any free one")->capture_default_str();
+  app.add_option("--listen", raw.listen, "ADDRESS:PORT to listen on for RDP; port 0: any free one")
+      ->capture_default_str();
   app.add_option("--certificate", options.certificate, "the server's certificate (PEM)");
   app.add_option("--key", options.key, "its private key (PEM, mode 600)");
   app.add_option("--certificate-directory", options.certificate_directory,
-                 "keep a self-signed certificate here (made at first start); without it a new one is made at each start");
-  app.add_option("--user", raw.user, "the one user who may log on; without it anybody may, on a loopback address only");
-  app.add_option("--password-file", raw.password_file, "file (mode 600) whose first line is the user's password");
-  app.add_option("--allow", raw.allow, "VID:PID of a device to let in although its class is not (repeatable)");
-  app.add_option("--sessions", options.sessions, "sessions at a time")->check(CLI::Range(std::size_t{1}, limits::terminal_sessions));
-  app.add_option("--exit-after-session", options.exit_after_sessions, "exit after this many sessions; 1 without a number")
+                 "keep a self-signed certificate here (made at first start); without it a new one "
+                 "is made at each start");
+  app.add_option("--user", raw.user,
+                 "the one user who may log on; without it anybody may, on a loopback address only");
+  app.add_option("--password-file", raw.password_file,
+                 "file (mode 600) whose first line is the user's password");
+  app.add_option("--allow", raw.allow,
+                 "VID:PID of a device to let in although its class is not (repeatable)");
+  app.add_option("--sessions", options.sessions, "sessions at a time")
+      ->check(CLI::Range(std::size_t{1}, limits::terminal_sessions));
+  app.add_option("--exit-after-session", options.exit_after_sessions,
+                 "exit after this many sessions; 1 without a number")
       ->expected(0, 1)
       ->default_str("1");
-  app.add_option("--vhci-directory", options.vhci_directory, "sysfs folder of the virtual host controller")->capture_default_str();
+  app.add_option("--vhci-directory", options.vhci_directory,
+                 "sysfs folder of the virtual host controller")
+      ->capture_default_str();
   app.add_flag("--json", options.json, "each event as a JSON object on standard output, too");
   app.add_flag("--verbose", options.verbose, "log more, FreeRDP's own messages included");
 
   const std::string group = "Probe";
-  app.add_option("--probe-read", raw.reads, "BLOCK:COUNT to read (repeatable); tells the SHA-256 of all that was read")->group(group);
+  app.add_option("--probe-read", raw.reads,
+                 "BLOCK:COUNT to read (repeatable); tells the SHA-256 of all that was read")
+      ->group(group);
   app.add_option("--probe-sha256", raw.sha256, "the SHA-256 that it must have")->group(group);
   app.add_option("--probe-save", options.probe.save_path, "file for what was read")->group(group);
-  app.add_option("--probe-write", raw.writes, "FILE@BLOCK to write, read back and compare (repeatable)")->group(group);
-  app.add_option("--probe-bench", options.probe.bench_rounds, "rounds of 4 KiB and 64 KiB reads and of bare channel round trips")
+  app.add_option("--probe-write", raw.writes,
+                 "FILE@BLOCK to write, read back and compare (repeatable)")
       ->group(group);
-  app.add_option("--probe-command-bytes", options.probe.command_bytes, "most data of one SCSI command")
+  app.add_option("--probe-bench", options.probe.bench_rounds,
+                 "rounds of 4 KiB and 64 KiB reads and of bare channel round trips")
+      ->group(group);
+  app.add_option("--probe-command-bytes", options.probe.command_bytes,
+                 "most data of one SCSI command")
       ->check(CLI::Range(4096U, 1U << 20U))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--probe-serial-bytes", options.probe.serial_bytes, "bytes to send through a serial device that echoes")
+  app.add_option("--probe-serial-bytes", options.probe.serial_bytes,
+                 "bytes to send through a serial device that echoes")
       ->check(CLI::Range(1U, 16U << 20U))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--probe-devices", options.probe.devices, "devices to probe before the session ends")
+  app.add_option("--probe-devices", options.probe.devices,
+                 "devices to probe before the session ends")
       ->check(CLI::Range(std::size_t{1}, limits::rdpeusb_channels))
       ->capture_default_str()
       ->group(group);
-  app.add_flag("--probe-stay", options.probe.stay, "leave the session open after the probe")->group(group);
-  app.add_option("--probe-timeout", raw.patience_s, "seconds a device may take to appear, and any step to end")
+  app.add_flag("--probe-stay", options.probe.stay, "leave the session open after the probe")
+      ->group(group);
+  app.add_option("--probe-timeout", raw.patience_s,
+                 "seconds a device may take to appear, and any step to end")
       ->check(CLI::Range(1U, 3600U))
       ->capture_default_str()
       ->group(group);
@@ -171,9 +202,11 @@ Status check_account(const Raw& raw, Options& options) {
     if (!password) return password.error();
     options.account = Account{raw.user, std::move(*password)};
   } else if (!is_loopback(options.address)) {
-    return fail(ErrorCode::config, "--listen " + options.address +
-                                       " is no loopback address, so anybody on the network could open a session; add --user "
-                                       "NAME --password-file FILE, or listen on 127.0.0.1");
+    return fail(
+        ErrorCode::config,
+        "--listen " + options.address +
+            " is no loopback address, so anybody on the network could open a session; add --user "
+            "NAME --password-file FILE, or listen on 127.0.0.1");
   }
   return {};
 }
@@ -183,7 +216,9 @@ Status check_certificate(const Options& options) {
     return fail(ErrorCode::config, "--certificate and --key go together");
   }
   if (!options.certificate.empty() && !options.certificate_directory.empty()) {
-    return fail(ErrorCode::config, "--certificate-directory makes a certificate, --certificate names one: give one of the two");
+    return fail(ErrorCode::config,
+                "--certificate-directory makes a certificate, --certificate names one: give one of "
+                "the two");
   }
   return {};
 }
@@ -201,7 +236,8 @@ Status check_probe(const Raw& raw, Options& options) {
     probe.writes.push_back(std::move(*region));
   }
   probe.expected_sha256 = CLI::detail::to_lower(raw.sha256);
-  const bool hexadecimal = probe.expected_sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
+  const bool hexadecimal =
+      probe.expected_sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (!raw.sha256.empty() && (!hexadecimal || raw.sha256.size() != 64)) {
     return wrong("--probe-sha256", raw.sha256, "expected 64 hexadecimal digits");
   }
@@ -209,21 +245,26 @@ Status check_probe(const Raw& raw, Options& options) {
     return fail(ErrorCode::config, "--probe-sha256 and --probe-save need --probe-read");
   }
   if (probe.command_bytes % 1024 != 0) {
-    return wrong("--probe-command-bytes", std::to_string(probe.command_bytes), "expected a multiple of 1024");
+    return wrong("--probe-command-bytes", std::to_string(probe.command_bytes),
+                 "expected a multiple of 1024");
   }
   if (probe.bench_rounds != 0 && probe.command_bytes < 64U << 10U) {
-    return fail(ErrorCode::config, "--probe-bench reads 64 KiB at once: --probe-command-bytes must not be less");
+    return fail(ErrorCode::config,
+                "--probe-bench reads 64 KiB at once: --probe-command-bytes must not be less");
   }
   probe.patience = std::chrono::seconds(raw.patience_s);
   return {};
 }
 
 Status check(const Raw& raw, Options& options) {
-  if (raw.sink != "vhci" && raw.sink != "probe") return wrong("--sink", raw.sink, "expected vhci or probe");
+  if (raw.sink != "vhci" && raw.sink != "probe")
+    return wrong("--sink", raw.sink, "expected vhci or probe");
   options.sink = raw.sink == "vhci" ? SinkKind::vhci : SinkKind::probe;
   const bool probes = !raw.reads.empty() || !raw.writes.empty() || options.probe.bench_rounds != 0;
   if (probes && options.sink != SinkKind::probe) {
-    return fail(ErrorCode::config, "--probe-... options need --sink probe: with --sink vhci the kernel has the devices");
+    return fail(
+        ErrorCode::config,
+        "--probe-... options need --sink probe: with --sink vhci the kernel has the devices");
   }
   if (Status listen = parse_listen(raw.listen, options); !listen) return listen;
   if (Status account = check_account(raw, options); !account) return account;
@@ -240,7 +281,8 @@ Status check(const Raw& raw, Options& options) {
 
 Result<std::variant<Options, PrintAndExit>> parse_options(std::vector<std::string> arguments) {
   CLI::App app(
-      "tillbridge-terminal takes the USB sticks that RDP clients redirect (MS-RDPEUSB) and hands them to this machine.\n"
+      "tillbridge-terminal takes the USB sticks that RDP clients redirect (MS-RDPEUSB) and hands "
+      "them to this machine.\n"
       "It shows no desktop: a session is only the sticks in it.",
       "tillbridge-terminal");
   Options options;
@@ -255,7 +297,8 @@ Result<std::variant<Options, PrintAndExit>> parse_options(std::vector<std::strin
   } catch (const CLI::CallForVersion&) {
     return std::variant<Options, PrintAndExit>(PrintAndExit{app.version() + "\n"});
   } catch (const CLI::ParseError& error) {
-    return fail(ErrorCode::config, std::string(error.what()) + "; tillbridge-terminal --help lists the options");
+    return fail(ErrorCode::config,
+                std::string(error.what()) + "; tillbridge-terminal --help lists the options");
   }
   if (Status checked = check(raw, options); !checked) return checked.error();
   return std::variant<Options, PrintAndExit>(std::move(options));

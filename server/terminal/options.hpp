@@ -18,7 +18,8 @@ namespace tillbridge::terminal {
 
 enum class SinkKind : std::uint8_t { vhci, probe };
 
-/// Checked: what is here can be used, but for what only the system knows (ports, files that come later).
+/// Checked: what is here can be used, but for what only the system knows (ports, files that come
+/// later).
 struct Options {
   std::string address = "127.0.0.1";  ///< numeric, IPv4 or IPv6
   std::uint16_t port = 3389;          ///< 0: the system chooses one
@@ -43,6 +44,7 @@ struct PrintAndExit {
 };
 
 /// `arguments` without the program's name. Errors name the option and say what is wanted.
-[[nodiscard]] Result<std::variant<Options, PrintAndExit>> parse_options(std::vector<std::string> arguments);
+[[nodiscard]] Result<std::variant<Options, PrintAndExit>> parse_options(
+    std::vector<std::string> arguments);
 
 }  // namespace tillbridge::terminal

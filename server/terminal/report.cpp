@@ -1,20 +1,24 @@
 #include "server/terminal/report.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <cstdio>
 #include <mutex>
+
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 namespace tillbridge::terminal {
 namespace {
 
 spdlog::level::level_enum level_of(rdpeusb::Level level) {
   switch (level) {
-    case rdpeusb::Level::debug: return spdlog::level::debug;
-    case rdpeusb::Level::info: return spdlog::level::info;
-    case rdpeusb::Level::warning: return spdlog::level::warn;
-    case rdpeusb::Level::error: return spdlog::level::err;
+    case rdpeusb::Level::debug:
+      return spdlog::level::debug;
+    case rdpeusb::Level::info:
+      return spdlog::level::info;
+    case rdpeusb::Level::warning:
+      return spdlog::level::warn;
+    case rdpeusb::Level::error:
+      return spdlog::level::err;
   }
   return spdlog::level::err;
 }

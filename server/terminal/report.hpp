@@ -1,4 +1,5 @@
-// What the program tells a person (stderr, one line each) and a script (stdout, one JSON object each).
+// What the program tells a person (stderr, one line each) and a script (stdout, one JSON object
+// each).
 #pragma once
 
 #include <cstdint>

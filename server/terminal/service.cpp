@@ -1,5 +1,12 @@
 #include "server/terminal/service.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <system_error>
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -7,13 +14,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <csignal>
-#include <cstring>
-#include <system_error>
 
 namespace tillbridge::terminal {
 namespace {
@@ -26,7 +26,9 @@ Instant clock_now() {
   return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
 }
 
-std::string system_error() { return std::error_code(errno, std::generic_category()).message(); }
+std::string system_error() {
+  return std::error_code(errno, std::generic_category()).message();
+}
 
 /// The address in the form that the socket calls want, and its size.
 struct SocketAddress {
@@ -112,14 +114,18 @@ Service::~Service() {
 
 Status Service::listen() {
   SocketAddress address = socket_address(settings_.address, settings_.port);
-  listener_ = Descriptor(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  listener_ = Descriptor(
+      ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
   ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (::bind(listener_.get(), address.get(), address.size) != 0 || ::listen(listener_.get(), backlog) != 0) {
-    return fail(ErrorCode::io, "cannot listen on " + address.text() + ": " + system_error() +
-                                   (errno == EADDRINUSE ? "; another RDP server runs there, choose another port with "
-                                                          "--listen"
-                                                        : ""));
+  if (::bind(listener_.get(), address.get(), address.size) != 0 ||
+      ::listen(listener_.get(), backlog) != 0) {
+    return fail(
+        ErrorCode::io,
+        "cannot listen on " + address.text() + ": " + system_error() +
+            (errno == EADDRINUSE ? "; another RDP server runs there, choose another port with "
+                                   "--listen"
+                                 : ""));
   }
   ::getsockname(listener_.get(), address.get(), &address.size);
   const std::string text = address.text();
@@ -137,7 +143,8 @@ bool Service::run() {
   while (!stopping_) {
     const bool may_accept = !accept_again_ || clock_now() >= *accept_again_;
     if (may_accept) accept_again_.reset();
-    std::array<pollfd, 3> polled{pollfd{signals_.get(), POLLIN, 0}, pollfd{session_over_.get(), POLLIN, 0},
+    std::array<pollfd, 3> polled{pollfd{signals_.get(), POLLIN, 0},
+                                 pollfd{session_over_.get(), POLLIN, 0},
                                  pollfd{may_accept ? listener_.get() : -1, POLLIN, 0}};
     std::optional<Instant> next = next_logon_end();
     if (accept_again_) next = std::min(next.value_or(*accept_again_), *accept_again_);
@@ -173,10 +180,12 @@ void Service::stop() {
 
 void Service::accept() {
   SocketAddress from;
-  Descriptor socket(::accept4(listener_.get(), from.get(), &from.size, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  Descriptor socket(
+      ::accept4(listener_.get(), from.get(), &from.size, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (socket.get() < 0) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-      reporter_.report(0, {"refused", "cannot accept a client: " + system_error(), {}, rdpeusb::Level::error});
+      reporter_.report(
+          0, {"refused", "cannot accept a client: " + system_error(), {}, rdpeusb::Level::error});
       accept_again_ = clock_now() + accept_pause;
     }
     return;  // otherwise the client has gone away again
@@ -208,10 +217,12 @@ void Service::start_session(Descriptor socket, const std::string& address) {
 void Service::run_session(Running& running, int socket, const std::string& address) {
   auto peer = RdpPeer::adopt(socket, address, settings_.identity, settings_.account);
   if (!peer) {
-    reporter_.report(running.number, {"session_closed", peer.error().message, {}, rdpeusb::Level::error});
+    reporter_.report(running.number,
+                     {"session_closed", peer.error().message, {}, rdpeusb::Level::error});
     return;
   }
-  Session session(running.number, std::move(*peer), settings_.make_sink(), settings_.rules, reporter_, stop_.get());
+  Session session(running.number, std::move(*peer), settings_.make_sink(), settings_.rules,
+                  reporter_, stop_.get());
   running.outcome = session.run([&running] { running.activated = true; });
 }
 
@@ -237,7 +248,10 @@ void Service::cut_off_silent(Instant now) {
   for (Running& running : sessions_) {
     if (running.activated || running.cut_off || now < running.logon_ends) continue;
     running.cut_off = true;
-    reporter_.report(running.number, {"cut_off", "the client did not log on in time and is cut off", {}, rdpeusb::Level::warning});
+    reporter_.report(running.number, {"cut_off",
+                                      "the client did not log on in time and is cut off",
+                                      {},
+                                      rdpeusb::Level::warning});
     ::shutdown(running.socket.get(), SHUT_RDWR);
   }
 }

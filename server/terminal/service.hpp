@@ -50,7 +50,8 @@ class Service {
     Session::Rules rules;
     std::function<std::unique_ptr<Sink>()> make_sink;
   };
-  /// A client has this long for TLS, logon and activation, then it is cut off: FreeRDP would wait for ever.
+  /// A client has this long for TLS, logon and activation, then it is cut off: FreeRDP would wait
+  /// for ever.
   static constexpr Duration logon_patience = std::chrono::seconds(30);
 
   Service(Settings settings, Reporter& reporter);
@@ -60,8 +61,8 @@ class Service {
 
   /// Binds and listens; the address is reported.
   [[nodiscard]] Status listen();
-  /// Until SIGINT, SIGTERM or the last of `exit_after_sessions`. The caller has blocked both signals in all threads.
-  /// False if a session's sink failed.
+  /// Until SIGINT, SIGTERM or the last of `exit_after_sessions`. The caller has blocked both
+  /// signals in all threads. False if a session's sink failed.
   [[nodiscard]] bool run();
 
  private:
@@ -89,7 +90,7 @@ class Service {
   Descriptor listener_, signals_, stop_, session_over_;
   std::list<Running> sessions_;
   std::uint32_t last_number_ = 0;
-  std::uint32_t ended_ = 0;  ///< of those that were activated
+  std::uint32_t ended_ = 0;              ///< of those that were activated
   std::optional<Instant> accept_again_;  ///< set while the system has no descriptors left
   bool stopping_ = false;
   bool failed_ = false;

@@ -16,12 +16,14 @@ Instant clock_now() {
   return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
 }
 
-std::string or_unknown(const std::string& text) { return text.empty() ? "(unnamed)" : text; }
+std::string or_unknown(const std::string& text) {
+  return text.empty() ? "(unnamed)" : text;
+}
 
 }  // namespace
 
-Session::Session(std::uint32_t number, std::unique_ptr<RdpPeer> peer, std::unique_ptr<Sink> sink, Rules rules,
-                 Reporter& reporter, int stop_descriptor)
+Session::Session(std::uint32_t number, std::unique_ptr<RdpPeer> peer, std::unique_ptr<Sink> sink,
+                 Rules rules, Reporter& reporter, int stop_descriptor)
     : number_(number),
       peer_(std::move(peer)),
       sink_(std::move(sink)),
@@ -61,7 +63,8 @@ void Session::wait() {
   sink_->add_polled(polled_);
 
   std::optional<Instant> next;
-  for (const auto& deadline : {role_.next_deadline(), intake_.next_deadline(), sink_->next_deadline()}) {
+  for (const auto& deadline :
+       {role_.next_deadline(), intake_.next_deadline(), sink_->next_deadline()}) {
     if (deadline) next = std::min(next.value_or(*deadline), *deadline);
   }
   if (peer_->input_pending()) next = Instant(0);
@@ -92,28 +95,38 @@ void Session::end() {
   report({"session_closed", "closed: " + *ended_, {{"reason", *ended_}}, level});
 }
 
-// --- the client ----------------------------------------------------------------------------------------------
+// --- the client
+// ----------------------------------------------------------------------------------------------
 
 void Session::take(RdpPeer::Activated& event) {
   outcome_.activated = true;
   const PeerFacts& facts = event.facts;
   const std::string user = facts.domain.empty() ? facts.user : facts.domain + "\\" + facts.user;
   report({"session_opened",
-          "opened by user " + or_unknown(user) + ", client " + or_unknown(facts.client_name) + ", from " + facts.address,
-          {{"user", facts.user}, {"domain", facts.domain}, {"client", facts.client_name}, {"address", facts.address}}});
+          "opened by user " + or_unknown(user) + ", client " + or_unknown(facts.client_name) +
+              ", from " + facts.address,
+          {{"user", facts.user},
+           {"domain", facts.domain},
+           {"client", facts.client_name},
+           {"address", facts.address}}});
 }
 
-void Session::take(const RdpPeer::ChannelsReady& /*event*/) { role_.start(now_); }
+void Session::take(const RdpPeer::ChannelsReady& /*event*/) {
+  role_.start(now_);
+}
 
 void Session::take(const RdpPeer::ChannelsMissing& /*event*/) {
   report({"no_channels",
-          "the client has no dynamic channels, so it cannot redirect a stick; start it with /dvc:tillbridge (or "
+          "the client has no dynamic channels, so it cannot redirect a stick; start it with "
+          "/dvc:tillbridge (or "
           "/usb:...)",
           {},
           rdpeusb::Level::warning});
 }
 
-void Session::take(const RdpPeer::ChannelOpened& event) { role_.channel_opened(event.ticket, event.channel, now_); }
+void Session::take(const RdpPeer::ChannelOpened& event) {
+  role_.channel_opened(event.ticket, event.channel, now_);
+}
 
 void Session::take(const RdpPeer::ChannelRefused& event) {
   report({"channel_refused",
@@ -124,11 +137,16 @@ void Session::take(const RdpPeer::ChannelRefused& event) {
   role_.channel_refused(event.ticket, now_);
 }
 
-void Session::take(const RdpPeer::ChannelClosed& event) { role_.channel_closed(event.channel, now_); }
+void Session::take(const RdpPeer::ChannelClosed& event) {
+  role_.channel_closed(event.channel, now_);
+}
 
-void Session::take(RdpPeer::Message& event) { role_.receive(event.channel, event.bytes, now_); }
+void Session::take(RdpPeer::Message& event) {
+  role_.receive(event.channel, event.bytes, now_);
+}
 
-// --- the role --------------------------------------------------------------------------------------------------
+// --- the role
+// --------------------------------------------------------------------------------------------------
 
 void Session::take(const rdpeusb::TerminalRole::OpenChannel& output) {
   peer_->open_channel(output.ticket);
@@ -140,15 +158,20 @@ void Session::take(const rdpeusb::TerminalRole::OpenChannel& output) {
 void Session::take(rdpeusb::TerminalRole::SendMessage& output) {
   waiting_bytes_ += output.message.size();
   waiting_.emplace_back(std::move(output));
-  if (waiting_bytes_ > limits::terminal_kept_bytes) finish("the client does not read what it is sent");
+  if (waiting_bytes_ > limits::terminal_kept_bytes)
+    finish("the client does not read what it is sent");
 }
 
-void Session::take(const rdpeusb::TerminalRole::CloseChannel& output) { waiting_.emplace_back(output); }
+void Session::take(const rdpeusb::TerminalRole::CloseChannel& output) {
+  waiting_.emplace_back(output);
+}
 
 void Session::take(rdpeusb::TerminalRole::DeviceArrived& output) {
   report({"device_announced",
-          "device " + std::to_string(output.device) + " announced: " + output.announced.instance_id +
-              (output.announced.description.empty() ? "" : ", \"" + output.announced.description + "\""),
+          "device " + std::to_string(output.device) +
+              " announced: " + output.announced.instance_id +
+              (output.announced.description.empty() ? ""
+                                                    : ", \"" + output.announced.description + "\""),
           {{"device", std::int64_t{output.device}},
            {"instance_id", output.announced.instance_id},
            {"container_id", output.announced.container_id},
@@ -166,7 +189,8 @@ void Session::take(const rdpeusb::TerminalRole::DeviceGone& output) {
 
 void Session::take(rdpeusb::TerminalRole::Completed& output) {
   if (intake_.completed(output.device, output.completion, now_)) return;
-  if (admitted_.contains(output.device)) sink_->completed(output.device, std::move(output.completion), now_);
+  if (admitted_.contains(output.device))
+    sink_->completed(output.device, std::move(output.completion), now_);
 }
 
 void Session::take(const rdpeusb::TerminalRole::IoControlCompleted& output) {
@@ -177,16 +201,23 @@ void Session::take(const rdpeusb::TerminalRole::Event& output) {
   report({"protocol", output.text, {}, output.level});
 }
 
-// --- the intake ------------------------------------------------------------------------------------------------
+// --- the intake
+// ------------------------------------------------------------------------------------------------
 
-void Session::take(DeviceIntake::Submit& output) { role_.submit(output.device, std::move(output.transfer), now_); }
+void Session::take(DeviceIntake::Submit& output) {
+  role_.submit(output.device, std::move(output.transfer), now_);
+}
 
-void Session::take(const DeviceIntake::Cancel& output) { role_.cancel(output.device, output.transfer, now_); }
+void Session::take(const DeviceIntake::Cancel& output) {
+  role_.cancel(output.device, output.transfer, now_);
+}
 
 void Session::take(DeviceIntake::Admitted& output) {
   const usb::DeviceDescription& description = output.device.description;
-  std::string text = "device " + std::to_string(output.device.id) + " arrived: " + description.label();
-  if (!description.product.empty()) text += ", \"" + description.manufacturer + " " + description.product + "\"";
+  std::string text =
+      "device " + std::to_string(output.device.id) + " arrived: " + description.label();
+  if (!description.product.empty())
+    text += ", \"" + description.manufacturer + " " + description.product + "\"";
   text += ", " + std::string(usb::name(description.speed));
   report({"device_arrived",
           std::move(text),
@@ -208,11 +239,16 @@ void Session::take(const DeviceIntake::Refused& output) {
   role_.retract(output.device, output.reason, now_);
 }
 
-// --- the sink --------------------------------------------------------------------------------------------------
+// --- the sink
+// --------------------------------------------------------------------------------------------------
 
-void Session::take(Sink::Submit& output) { role_.submit(output.device, std::move(output.transfer), now_); }
+void Session::take(Sink::Submit& output) {
+  role_.submit(output.device, std::move(output.transfer), now_);
+}
 
-void Session::take(const Sink::Cancel& output) { role_.cancel(output.device, output.transfer, now_); }
+void Session::take(const Sink::Cancel& output) {
+  role_.cancel(output.device, output.transfer, now_);
+}
 
 void Session::take(const Sink::IoControl& output) {
   role_.io_control(output.device, output.code, output.output_bytes, now_);
@@ -222,13 +258,20 @@ void Session::take(const Sink::Retract& output) {
   take(DeviceIntake::Refused{output.device, output.reason});
 }
 
-void Session::take(const Report& output) { report(output); }
+void Session::take(const Report& output) {
+  report(output);
+}
 
-void Session::take(const Sink::Verdict& output) { outcome_.success = output.success; }
+void Session::take(const Sink::Verdict& output) {
+  outcome_.success = output.success;
+}
 
-void Session::take(const Sink::EndSession& output) { finish(output.reason); }
+void Session::take(const Sink::EndSession& output) {
+  finish(output.reason);
+}
 
-// --- moving on -------------------------------------------------------------------------------------------------
+// --- moving on
+// -------------------------------------------------------------------------------------------------
 
 /// Role, intake and sink feed each other, so they are emptied until all of them are.
 void Session::drain() {
@@ -245,12 +288,14 @@ void Session::drain() {
 }
 
 void Session::send_waiting() {
-  // A channel that was opened in this round is a request in FreeRDP's queue, and nothing else may be waiting.
+  // A channel that was opened in this round is a request in FreeRDP's queue, and nothing else may
+  // be waiting.
   if (Status flushed = peer_->flush(); !flushed) return finish(flushed.error().message);
   while (!waiting_.empty() && !peer_->write_blocked()) {
     std::visit(
         [this](const auto& item) {
-          if constexpr (std::is_same_v<std::decay_t<decltype(item)>, rdpeusb::TerminalRole::SendMessage>) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(item)>,
+                                       rdpeusb::TerminalRole::SendMessage>) {
             waiting_bytes_ -= item.message.size();
             peer_->send(item.channel, item.message);
           } else {

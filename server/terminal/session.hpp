@@ -18,15 +18,16 @@ namespace tillbridge::terminal {
 
 /// How a session ended, for the program's exit code.
 struct SessionOutcome {
-  bool activated = false;        ///< a user was in; false for port scans and refused logons
-  std::optional<bool> success;   ///< what the sink said; nothing if it never came to an end
+  bool activated = false;       ///< a user was in; false for port scans and refused logons
+  std::optional<bool> success;  ///< what the sink said; nothing if it never came to an end
 };
 
-/// Runs on one thread of its own, which waits in poll() for: the client's socket, a wish to stop, the sink's
-/// descriptors, and the earliest deadline of the roles. Nothing is polled at intervals, nothing is shared with other
-/// sessions, so there is no lock and a slow client or a slow kernel holds up its own session only. Why not one loop
-/// for all sessions: FreeRDP's TLS handshake and its writes of a whole message (a syscall per 1600 bytes) take
-/// their time inside the library, and would then be time that every other till waits.
+/// Runs on one thread of its own, which waits in poll() for: the client's socket, a wish to stop,
+/// the sink's descriptors, and the earliest deadline of the roles. Nothing is polled at intervals,
+/// nothing is shared with other sessions, so there is no lock and a slow client or a slow kernel
+/// holds up its own session only. Why not one loop for all sessions: FreeRDP's TLS handshake and
+/// its writes of a whole message (a syscall per 1600 bytes) take their time inside the library, and
+/// would then be time that every other till waits.
 class Session {
  public:
   struct Rules {
@@ -34,10 +35,10 @@ class Session {
   };
 
   /// `stop_descriptor` becomes readable when the session shall end; it is not read here.
-  Session(std::uint32_t number, std::unique_ptr<RdpPeer> peer, std::unique_ptr<Sink> sink, Rules rules,
-          Reporter& reporter, int stop_descriptor);
-  /// Until the client is gone, the sink is done or stop was asked for. `activated` is called once the client
-  /// is through the logon.
+  Session(std::uint32_t number, std::unique_ptr<RdpPeer> peer, std::unique_ptr<Sink> sink,
+          Rules rules, Reporter& reporter, int stop_descriptor);
+  /// Until the client is gone, the sink is done or stop was asked for. `activated` is called once
+  /// the client is through the logon.
   template <typename Activated>
   SessionOutcome run(Activated activated) {
     while (turn()) {
@@ -102,7 +103,8 @@ class Session {
   std::size_t sink_polled_ = 0;  ///< where the sink's part of `polled_` begins
   Instant now_{};
   /// Messages and closes in their order, kept while the client does not read.
-  std::deque<std::variant<rdpeusb::TerminalRole::SendMessage, rdpeusb::TerminalRole::CloseChannel>> waiting_;
+  std::deque<std::variant<rdpeusb::TerminalRole::SendMessage, rdpeusb::TerminalRole::CloseChannel>>
+      waiting_;
   std::size_t waiting_bytes_ = 0;
   std::set<DeviceId> admitted_;
   SessionOutcome outcome_;

@@ -1,13 +1,13 @@
 // Sink: who gets the devices of a session.
 #pragma once
 
-#include <poll.h>
-
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
 #include <vector>
+
+#include <poll.h>
 
 #include "channel/bytes/instant.hpp"
 #include "channel/rdpeusb/terminal_role.hpp"
@@ -26,21 +26,37 @@ struct Device {
   usb::DeviceDescription description;  ///< `speed` is what the descriptors say, see speed_of()
 };
 
-/// One per session, used by the session's thread only. Inputs are the methods, outputs come from poll(), in
-/// order. A sink may have descriptors of its own that the session polls for it.
+/// One per session, used by the session's thread only. Inputs are the methods, outputs come from
+/// poll(), in order. A sink may have descriptors of its own that the session polls for it.
 class Sink {
  public:
   /// Ids are the sink's, unique per device while running.
-  struct Submit { DeviceId device; usb::Transfer transfer; };
-  struct Cancel { DeviceId device; usb::TransferId transfer; };
+  struct Submit {
+    DeviceId device;
+    usb::Transfer transfer;
+  };
+  struct Cancel {
+    DeviceId device;
+    usb::TransferId transfer;
+  };
   /// A request that the till answers by itself, without the stick: the channel's bare round trip.
-  struct IoControl { DeviceId device; std::uint32_t code, output_bytes; };
+  struct IoControl {
+    DeviceId device;
+    std::uint32_t code, output_bytes;
+  };
   /// The sink cannot or will not take the device: give it back.
-  struct Retract { DeviceId device; std::string reason; };
+  struct Retract {
+    DeviceId device;
+    std::string reason;
+  };
   /// Whether the sink's work succeeded; the last one counts for the program's exit code.
-  struct Verdict { bool success; };
+  struct Verdict {
+    bool success;
+  };
   /// Nothing is left to do: the session may end.
-  struct EndSession { std::string reason; };
+  struct EndSession {
+    std::string reason;
+  };
   using Output = std::variant<Submit, Cancel, IoControl, Retract, Report, Verdict, EndSession>;
 
   Sink() = default;

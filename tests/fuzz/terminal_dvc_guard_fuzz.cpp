@@ -1,6 +1,7 @@
-// The dynamic-channel guard against any client. The input is a list of chunks: one byte of flags, one of how much
-// the announced size differs, two of size, then the data. What the guard lets through is read again the way
-// FreeRDP's server does, without its own checks: no length may wrap, no announcement may be above the limit.
+// The dynamic-channel guard against any client. The input is a list of chunks: one byte of flags,
+// one of how much the announced size differs, two of size, then the data. What the guard lets
+// through is read again the way FreeRDP's server does, without its own checks: no length may wrap,
+// no announcement may be above the limit.
 #include <cstdint>
 #include <cstdlib>
 
@@ -55,7 +56,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto difference = static_cast<std::int8_t>(input.u8());
     const std::size_t wanted = input.u16le();
     const ByteView chunk = input.take(wanted < input.remaining() ? wanted : input.remaining());
-    const auto total = static_cast<std::size_t>(static_cast<std::int64_t>(chunk.size()) + difference);
+    const auto total =
+        static_cast<std::size_t>(static_cast<std::int64_t>(chunk.size()) + difference);
     const auto result = guard.chunk(chunk, flags, total);
     if (!result) break;  // the session ends
     if (result.value()) read_like_freerdp(*result.value());

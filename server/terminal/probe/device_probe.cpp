@@ -28,7 +28,8 @@ class DescriptorProbe final : public DeviceProbe {
 
 }  // namespace
 
-std::unique_ptr<DeviceProbe> make_probe(const std::string& name, const usb::DeviceDescription& device,
+std::unique_ptr<DeviceProbe> make_probe(const std::string& name,
+                                        const usb::DeviceDescription& device,
                                         const Options& options) {
   massstorage::HostOptions host;
   host.max_command_bytes = options.command_bytes;

@@ -16,14 +16,23 @@
 
 namespace tillbridge::terminal::probe {
 
-/// Sans-I/O (but for the file of Options::save_path). Inputs are the methods, outputs come from poll(), in
-/// order; after Done nothing follows.
+/// Sans-I/O (but for the file of Options::save_path). Inputs are the methods, outputs come from
+/// poll(), in order; after Done nothing follows.
 class DeviceProbe {
  public:
-  struct Submit { usb::Transfer transfer; };
-  struct Cancel { usb::TransferId transfer; };
-  struct IoControl { std::uint32_t code, output_bytes; };
-  struct Done { bool success; std::string text; };
+  struct Submit {
+    usb::Transfer transfer;
+  };
+  struct Cancel {
+    usb::TransferId transfer;
+  };
+  struct IoControl {
+    std::uint32_t code, output_bytes;
+  };
+  struct Done {
+    bool success;
+    std::string text;
+  };
   using Output = std::variant<Submit, Cancel, IoControl, Report, Done>;
 
   DeviceProbe() = default;
@@ -39,8 +48,8 @@ class DeviceProbe {
   [[nodiscard]] virtual std::optional<Output> poll() = 0;
 };
 
-/// The probe for what the device is: mass storage, CDC serial, or (anything else) only its descriptors.
-/// `name` stands in its reports.
+/// The probe for what the device is: mass storage, CDC serial, or (anything else) only its
+/// descriptors. `name` stands in its reports.
 [[nodiscard]] std::unique_ptr<DeviceProbe> make_probe(const std::string& name,
                                                       const usb::DeviceDescription& device,
                                                       const Options& options);

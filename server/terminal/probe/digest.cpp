@@ -1,10 +1,10 @@
 #include "server/terminal/probe/digest.hpp"
 
-#include <openssl/evp.h>
-
 #include <array>
 #include <new>
 #include <string_view>
+
+#include <openssl/evp.h>
 
 namespace tillbridge::terminal::probe {
 
@@ -24,7 +24,9 @@ struct Sha256::Context {
 Sha256::Sha256() : context_(std::make_unique<Context>()) {}
 Sha256::~Sha256() = default;
 
-void Sha256::add(ByteView data) { EVP_DigestUpdate(context_->digest, data.data(), data.size()); }
+void Sha256::add(ByteView data) {
+  EVP_DigestUpdate(context_->digest, data.data(), data.size());
+}
 
 std::string Sha256::finish() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};

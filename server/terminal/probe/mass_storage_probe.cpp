@@ -33,7 +33,8 @@ std::string rounded(double value) {
 
 }  // namespace
 
-MassStorageProbe::MassStorageProbe(std::string name, massstorage::BulkOnlyHost host, const Options& options)
+MassStorageProbe::MassStorageProbe(std::string name, massstorage::BulkOnlyHost host,
+                                   const Options& options)
     : name_(std::move(name)), host_(std::move(host)), options_(options) {}
 
 void MassStorageProbe::start(Instant now) {
@@ -43,8 +44,8 @@ void MassStorageProbe::start(Instant now) {
     if (!save_) return fail_with(options_.save_path + " cannot be written");
   }
   step_deadline_ = now + options_.patience;
-  outputs_.emplace_back(
-      Submit{usb::control_transfer(configure_id, usb::set_configuration(host_.configuration_value()))});
+  outputs_.emplace_back(Submit{
+      usb::control_transfer(configure_id, usb::set_configuration(host_.configuration_value()))});
 }
 
 void MassStorageProbe::completed(const usb::Completion& completion, Instant now) {
@@ -64,7 +65,8 @@ void MassStorageProbe::completed(const usb::Completion& completion, Instant now)
 /// Takes out of the host what it wants, and goes on where a command has ended.
 void MassStorageProbe::host_turn() {
   for (;;) {
-    while (auto transfer = host_.poll_transfer()) outputs_.emplace_back(Submit{std::move(*transfer)});
+    while (auto transfer = host_.poll_transfer())
+      outputs_.emplace_back(Submit{std::move(*transfer)});
     while (auto id = host_.poll_cancel()) outputs_.emplace_back(Cancel{*id});
     std::optional<massstorage::CommandResult> result = host_.poll_result();
     if (!result || stage_ == Stage::done) return;
@@ -78,40 +80,77 @@ void MassStorageProbe::enter(Stage stage) {
   step_deadline_ = now_ + options_.patience;
   Status started;
   switch (stage) {
-    case Stage::max_lun: started = host_.get_max_lun(); break;
-    case Stage::inquiry: started = host_.inquiry(); break;
-    case Stage::ready: started = host_.test_unit_ready(); break;
-    case Stage::capacity: started = host_.read_capacity(); break;
-    case Stage::write: region_done_ = 0; region_began_ = now_; next_write(); break;
-    case Stage::flush: started = host_.synchronize_cache(); break;
-    case Stage::compare: region_done_ = 0; next_compare(); break;
-    case Stage::read: region_ = 0; region_done_ = 0; reads_began_ = now_; next_read(); break;
-    case Stage::bench: next_measure(); break;
+    case Stage::max_lun:
+      started = host_.get_max_lun();
+      break;
+    case Stage::inquiry:
+      started = host_.inquiry();
+      break;
+    case Stage::ready:
+      started = host_.test_unit_ready();
+      break;
+    case Stage::capacity:
+      started = host_.read_capacity();
+      break;
+    case Stage::write:
+      region_done_ = 0;
+      region_began_ = now_;
+      next_write();
+      break;
+    case Stage::flush:
+      started = host_.synchronize_cache();
+      break;
+    case Stage::compare:
+      region_done_ = 0;
+      next_compare();
+      break;
+    case Stage::read:
+      region_ = 0;
+      region_done_ = 0;
+      reads_began_ = now_;
+      next_read();
+      break;
+    case Stage::bench:
+      next_measure();
+      break;
     case Stage::configure:
-    case Stage::done: break;
+    case Stage::done:
+      break;
   }
   if (!started) fail_with(started.error().message);
   host_turn();
 }
 
 void MassStorageProbe::command_ended(massstorage::CommandResult& result) {
-  const bool not_ready = stage_ == Stage::ready && result.outcome == massstorage::Outcome::check_condition;
+  const bool not_ready =
+      stage_ == Stage::ready && result.outcome == massstorage::Outcome::check_condition;
   if (not_ready && ++not_ready_ < most_not_ready) return enter(Stage::ready);
   // SYNCHRONIZE CACHE is optional, and sticks without a cache refuse it.
-  const bool no_cache = stage_ == Stage::flush && result.outcome == massstorage::Outcome::check_condition;
+  const bool no_cache =
+      stage_ == Stage::flush && result.outcome == massstorage::Outcome::check_condition;
   if (!result.good() && !no_cache) return fail_with(result.message);
   switch (stage_) {
-    case Stage::max_lun: return enter(Stage::inquiry);
-    case Stage::inquiry: return inquired(result);
-    case Stage::ready: return enter(Stage::capacity);
-    case Stage::capacity: return sized();
-    case Stage::write: return written(result);
-    case Stage::flush: return enter(Stage::compare);
-    case Stage::compare: return compared(result);
-    case Stage::read: return was_read(result);
-    case Stage::bench: return measured();
+    case Stage::max_lun:
+      return enter(Stage::inquiry);
+    case Stage::inquiry:
+      return inquired(result);
+    case Stage::ready:
+      return enter(Stage::capacity);
+    case Stage::capacity:
+      return sized();
+    case Stage::write:
+      return written(result);
+    case Stage::flush:
+      return enter(Stage::compare);
+    case Stage::compare:
+      return compared(result);
+    case Stage::read:
+      return was_read(result);
+    case Stage::bench:
+      return measured();
     case Stage::configure:
-    case Stage::done: return;
+    case Stage::done:
+      return;
   }
 }
 
@@ -128,7 +167,8 @@ void MassStorageProbe::sized() {
   report("capacity",
          std::to_string(blocks) + " blocks of " + std::to_string(host_.block_size()) + " bytes (" +
              std::to_string(blocks * host_.block_size() >> 20U) + " MiB)",
-         {{"blocks", static_cast<std::int64_t>(blocks)}, {"block_bytes", std::int64_t{host_.block_size()}}});
+         {{"blocks", static_cast<std::int64_t>(blocks)},
+          {"block_bytes", std::int64_t{host_.block_size()}}});
   enter(options_.writes.empty() ? Stage::read : Stage::write);
 }
 
@@ -149,29 +189,36 @@ bool MassStorageProbe::begin_read(std::uint32_t block, std::uint32_t count) {
   return true;
 }
 
-// --- write and compare -----------------------------------------------------------------------------------------
+// --- write and compare
+// -----------------------------------------------------------------------------------------
 
 void MassStorageProbe::next_write() {
   const WriteRegion& region = options_.writes[region_];
   const std::uint32_t block_bytes = host_.block_size();
   if (region.data->size() % block_bytes != 0) {
-    return fail_with(region.name + " is no whole number of blocks of " + std::to_string(block_bytes) + " bytes");
+    return fail_with(region.name + " is no whole number of blocks of " +
+                     std::to_string(block_bytes) + " bytes");
   }
   const std::size_t begin = std::size_t{region_done_} * block_bytes;
   const ByteView rest = ByteView(*region.data).subspan(begin);
   if (rest.empty()) return enter(Stage::flush);
-  const ByteView part = rest.first(std::min(rest.size(), std::size_t{blocks_per_command()} * block_bytes));
+  const ByteView part =
+      rest.first(std::min(rest.size(), std::size_t{blocks_per_command()} * block_bytes));
   const std::uint64_t first = std::uint64_t{region.block} + region_done_;
   if (first + part.size() / block_bytes > host_.block_count()) {
-    return fail_with(region.name + " does not fit: the disk has " + std::to_string(host_.block_count()) + " blocks");
+    return fail_with(region.name + " does not fit: the disk has " +
+                     std::to_string(host_.block_count()) + " blocks");
   }
-  if (Status started = host_.write(static_cast<std::uint32_t>(first), Bytes(part.begin(), part.end())); !started) {
+  if (Status started =
+          host_.write(static_cast<std::uint32_t>(first), Bytes(part.begin(), part.end()));
+      !started) {
     fail_with(started.error().message);
   }
 }
 
 void MassStorageProbe::written(const massstorage::CommandResult& result) {
-  if (result.residue != 0) return fail_with("the stick left out " + std::to_string(result.residue) + " bytes of a write");
+  if (result.residue != 0)
+    return fail_with("the stick left out " + std::to_string(result.residue) + " bytes of a write");
   const WriteRegion& region = options_.writes[region_];
   const auto all = static_cast<std::uint32_t>(region.data->size() / host_.block_size());
   region_done_ += std::min(blocks_per_command(), all - region_done_);
@@ -190,8 +237,10 @@ void MassStorageProbe::next_compare() {
          std::to_string(region.data->size()) + " bytes of " + region.name + " written to block " +
              std::to_string(region.block) + " on, read back and compared (" +
              rounded(mb_per_s(region.data->size() * 2, took)) + " MB/s)",
-         {{"file", region.name}, {"block", std::int64_t{region.block}},
-          {"bytes", static_cast<std::int64_t>(region.data->size())}, {"took_us", std::int64_t{took.count()}}});
+         {{"file", region.name},
+          {"block", std::int64_t{region.block}},
+          {"bytes", static_cast<std::int64_t>(region.data->size())},
+          {"took_us", std::int64_t{took.count()}}});
   ++region_;
   enter(region_ < options_.writes.size() ? Stage::write : Stage::read);
 }
@@ -203,17 +252,20 @@ void MassStorageProbe::compared(const massstorage::CommandResult& result) {
   const auto all = static_cast<std::uint32_t>(region.data->size() / host_.block_size());
   const std::uint32_t count = std::min(blocks_per_command(), all - region_done_);
   const std::size_t size = std::size_t{count} * host_.block_size();
-  if (result.data.size() != size) return fail_with("a read ended " + std::to_string(size - result.data.size()) + " bytes short");
+  if (result.data.size() != size)
+    return fail_with("a read ended " + std::to_string(size - result.data.size()) + " bytes short");
   const auto difference = std::mismatch(result.data.begin(), result.data.end(), expected.begin());
   if (difference.first != result.data.end()) {
     const auto offset = static_cast<std::size_t>(difference.first - result.data.begin());
-    return fail_with("byte " + std::to_string(begin + offset) + " of " + region.name + " reads back differently");
+    return fail_with("byte " + std::to_string(begin + offset) + " of " + region.name +
+                     " reads back differently");
   }
   region_done_ += count;
   next_compare();
 }
 
-// --- read ------------------------------------------------------------------------------------------------------
+// --- read
+// ------------------------------------------------------------------------------------------------------
 
 void MassStorageProbe::next_read() {
   while (region_ < options_.reads.size() && region_done_ >= options_.reads[region_].count) {
@@ -226,12 +278,15 @@ void MassStorageProbe::next_read() {
 }
 
 void MassStorageProbe::was_read(const massstorage::CommandResult& result) {
-  const std::uint32_t count = std::min(blocks_per_command(), options_.reads[region_].count - region_done_);
+  const std::uint32_t count =
+      std::min(blocks_per_command(), options_.reads[region_].count - region_done_);
   const std::size_t size = std::size_t{count} * host_.block_size();
-  if (result.data.size() != size) return fail_with("a read ended " + std::to_string(size - result.data.size()) + " bytes short");
+  if (result.data.size() != size)
+    return fail_with("a read ended " + std::to_string(size - result.data.size()) + " bytes short");
   sha256_.add(result.data);
   if (save_.is_open()) {
-    save_.write(reinterpret_cast<const char*>(result.data.data()), static_cast<std::streamsize>(result.data.size()));
+    save_.write(reinterpret_cast<const char*>(result.data.data()),
+                static_cast<std::streamsize>(result.data.size()));
     if (!save_) return fail_with(options_.save_path + " cannot be written");
   }
   read_bytes_ += result.data.size();
@@ -247,8 +302,10 @@ void MassStorageProbe::reads_ended() {
     report("read",
            std::to_string(read_bytes_) + " bytes read, SHA-256 " + digest + " (" +
                rounded(mb_per_s(read_bytes_, took)) + " MB/s)",
-           {{"bytes", static_cast<std::int64_t>(read_bytes_)}, {"sha256", digest},
-            {"took_us", std::int64_t{took.count()}}, {"mb_per_s", mb_per_s(read_bytes_, took)}});
+           {{"bytes", static_cast<std::int64_t>(read_bytes_)},
+            {"sha256", digest},
+            {"took_us", std::int64_t{took.count()}},
+            {"mb_per_s", mb_per_s(read_bytes_, took)}});
     if (!options_.expected_sha256.empty() && digest != options_.expected_sha256) {
       return fail_with("SHA-256 is " + digest + ", expected " + options_.expected_sha256);
     }
@@ -257,7 +314,8 @@ void MassStorageProbe::reads_ended() {
   enter(Stage::bench);
 }
 
-// --- benchmark -------------------------------------------------------------------------------------------------
+// --- benchmark
+// -------------------------------------------------------------------------------------------------
 
 void MassStorageProbe::next_measure() {
   if (round_ >= options_.bench_rounds) return bench_ended();
@@ -284,10 +342,22 @@ void MassStorageProbe::io_control_completed(Instant now) {
 void MassStorageProbe::measured() {
   const Duration took = now_ - measure_began_;
   switch (measure_) {
-    case Measure::read_4_kib: read_4_kib_.add(took); measure_ = Measure::read_64_kib; break;
-    case Measure::read_64_kib: read_64_kib_.add(took); measure_ = Measure::round_trip_1; break;
-    case Measure::round_trip_1: round_trip_.add(took); measure_ = Measure::round_trip_2; break;
-    case Measure::round_trip_2: round_trip_.add(took); measure_ = Measure::round_trip_3; break;
+    case Measure::read_4_kib:
+      read_4_kib_.add(took);
+      measure_ = Measure::read_64_kib;
+      break;
+    case Measure::read_64_kib:
+      read_64_kib_.add(took);
+      measure_ = Measure::round_trip_1;
+      break;
+    case Measure::round_trip_1:
+      round_trip_.add(took);
+      measure_ = Measure::round_trip_2;
+      break;
+    case Measure::round_trip_2:
+      round_trip_.add(took);
+      measure_ = Measure::round_trip_3;
+      break;
     case Measure::round_trip_3:
       round_trip_.add(took);
       three_round_trips_.add(now_ - round_trips_began_);
@@ -305,23 +375,26 @@ void MassStorageProbe::bench_ended() {
     std::uint32_t bytes;
   };
   const std::int64_t three = std::max<std::int64_t>(three_round_trips_.percentile(50), 1);
-  for (const Row& row : {Row{"read_4_kib", &read_4_kib_, kib_4}, Row{"read_64_kib", &read_64_kib_, kib_64},
-                         Row{"channel_round_trip", &round_trip_, 0},
-                         Row{"three_channel_round_trips", &three_round_trips_, 0}}) {
+  for (const Row& row :
+       {Row{"read_4_kib", &read_4_kib_, kib_4}, Row{"read_64_kib", &read_64_kib_, kib_64},
+        Row{"channel_round_trip", &round_trip_, 0},
+        Row{"three_channel_round_trips", &three_round_trips_, 0}}) {
     std::vector<Field> fields{{"measure", std::string(row.name)}};
     for (Field& field : row.samples->fields(row.bytes)) fields.push_back(std::move(field));
-    const double ratio = static_cast<double>(row.samples->percentile(50)) / static_cast<double>(three);
+    const double ratio =
+        static_cast<double>(row.samples->percentile(50)) / static_cast<double>(three);
     fields.push_back({"p50_in_three_round_trips", ratio});
     report("bench",
-           std::string(row.name) + ": p50 " + std::to_string(row.samples->percentile(50)) + " us, p99 " +
-               std::to_string(row.samples->percentile(99)) + " us, " + rounded(ratio) +
-               " times three bare round trips of the channel",
+           std::string(row.name) + ": p50 " + std::to_string(row.samples->percentile(50)) +
+               " us, p99 " + std::to_string(row.samples->percentile(99)) + " us, " +
+               rounded(ratio) + " times three bare round trips of the channel",
            std::move(fields));
   }
   succeed();
 }
 
-// --- the end ---------------------------------------------------------------------------------------------------
+// --- the end
+// ---------------------------------------------------------------------------------------------------
 
 void MassStorageProbe::advance(Instant now) {
   now_ = now;
@@ -351,9 +424,17 @@ void MassStorageProbe::report(std::string event, std::string text, std::vector<F
 
 void MassStorageProbe::fail_with(std::string text) {
   if (stage_ == Stage::done) return;
-  constexpr std::array<const char*, 11> names{"SET_CONFIGURATION", "GET MAX LUN", "INQUIRY", "TEST UNIT READY",
-                                              "READ CAPACITY", "writing", "SYNCHRONIZE CACHE", "comparing",
-                                              "reading", "benchmark", ""};
+  constexpr std::array<const char*, 11> names{"SET_CONFIGURATION",
+                                              "GET MAX LUN",
+                                              "INQUIRY",
+                                              "TEST UNIT READY",
+                                              "READ CAPACITY",
+                                              "writing",
+                                              "SYNCHRONIZE CACHE",
+                                              "comparing",
+                                              "reading",
+                                              "benchmark",
+                                              ""};
   std::string where = names.at(static_cast<std::size_t>(stage_));
   stage_ = Stage::done;
   outputs_.emplace_back(Done{false, where + ": " + text});

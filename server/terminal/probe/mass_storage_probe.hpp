@@ -15,8 +15,9 @@
 
 namespace tillbridge::terminal::probe {
 
-/// Configures the stick, asks who it is and how large, then carries out the options in this order: writes
-/// (each read back and compared), reads (one SHA-256 over all), benchmark. Ends at the first failure.
+/// Configures the stick, asks who it is and how large, then carries out the options in this order:
+/// writes (each read back and compared), reads (one SHA-256 over all), benchmark. Ends at the first
+/// failure.
 class MassStorageProbe final : public DeviceProbe {
  public:
   MassStorageProbe(std::string name, massstorage::BulkOnlyHost host, const Options& options);
@@ -43,7 +44,13 @@ class MassStorageProbe final : public DeviceProbe {
     done
   };
   /// What one benchmark round is made of, in this order, so that all see the same conditions.
-  enum class Measure : std::uint8_t { read_4_kib, read_64_kib, round_trip_1, round_trip_2, round_trip_3 };
+  enum class Measure : std::uint8_t {
+    read_4_kib,
+    read_64_kib,
+    round_trip_1,
+    round_trip_2,
+    round_trip_3
+  };
 
   void enter(Stage stage);
   void command_ended(massstorage::CommandResult& result);
@@ -78,9 +85,9 @@ class MassStorageProbe final : public DeviceProbe {
   Instant step_deadline_{};
   bool gave_up_ = false;
 
-  std::uint32_t not_ready_ = 0;   ///< refused TEST UNIT READYs
-  std::size_t region_ = 0;        ///< index into writes or reads
-  std::uint32_t region_done_ = 0; ///< blocks of it
+  std::uint32_t not_ready_ = 0;    ///< refused TEST UNIT READYs
+  std::size_t region_ = 0;         ///< index into writes or reads
+  std::uint32_t region_done_ = 0;  ///< blocks of it
   Instant region_began_{};
   Instant reads_began_{};
   std::uint64_t read_bytes_ = 0;

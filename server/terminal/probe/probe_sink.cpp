@@ -35,7 +35,9 @@ void ProbeSink::io_control_completed(DeviceId device, Instant now) {
   drain(device, now);
 }
 
-void ProbeSink::session_ended(Instant /*now*/) { probing_.clear(); }
+void ProbeSink::session_ended(Instant /*now*/) {
+  probing_.clear();
+}
 
 void ProbeSink::drain(DeviceId device, Instant now) {
   const auto found = probing_.find(device);
@@ -66,7 +68,8 @@ void ProbeSink::done(const std::string& name, bool success, const std::string& t
                                success ? rdpeusb::Level::info : rdpeusb::Level::error});
   patience_ends_ = now + options_.patience;  // for the next one
   if (finished_ >= options_.devices) {
-    give_verdict(failed_ == 0 ? "every device was probed" : std::to_string(failed_) + " probes failed");
+    give_verdict(failed_ == 0 ? "every device was probed"
+                              : std::to_string(failed_) + " probes failed");
   }
 }
 
@@ -80,7 +83,8 @@ void ProbeSink::advance(Instant now) {
   std::vector<DeviceId> devices;
   for (const auto& [device, probing] : probing_) devices.push_back(device);
   for (const DeviceId device : devices) {
-    if (const auto found = probing_.find(device); found != probing_.end()) found->second.probe->advance(now);
+    if (const auto found = probing_.find(device); found != probing_.end())
+      found->second.probe->advance(now);
     drain(device, now);
   }
   if (verdict_given_ || !probing_.empty()) return;
@@ -90,7 +94,8 @@ void ProbeSink::advance(Instant now) {
   const std::string reason = std::to_string(finished_) + " of " + std::to_string(options_.devices) +
                              " devices came, and no other within " + std::to_string(seconds) +
                              " s; is a stick mapped to this till?";
-  outputs_.emplace_back(Report{"probe", reason, {{"success", false}, {"result", reason}}, rdpeusb::Level::error});
+  outputs_.emplace_back(
+      Report{"probe", reason, {{"success", false}, {"result", reason}}, rdpeusb::Level::error});
   ++failed_;
   give_verdict("no device came");
 }
@@ -99,7 +104,8 @@ std::optional<Instant> ProbeSink::next_deadline() const {
   std::optional<Instant> next;
   if (!verdict_given_ && probing_.empty()) next = patience_ends_;
   for (const auto& [device, probing] : probing_) {
-    if (const auto deadline = probing.probe->next_deadline()) next = std::min(next.value_or(*deadline), *deadline);
+    if (const auto deadline = probing.probe->next_deadline())
+      next = std::min(next.value_or(*deadline), *deadline);
   }
   return next;
 }

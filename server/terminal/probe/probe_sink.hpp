@@ -12,8 +12,8 @@
 
 namespace tillbridge::terminal::probe {
 
-/// One DeviceProbe per device. After Options::devices of them the session ends (unless it shall stay); its
-/// verdict is good if every probe's was.
+/// One DeviceProbe per device. After Options::devices of them the session ends (unless it shall
+/// stay); its verdict is good if every probe's was.
 class ProbeSink final : public Sink {
  public:
   explicit ProbeSink(Options options) : options_(std::move(options)) {}

@@ -22,15 +22,17 @@ std::int64_t Samples::total_us() const {
 std::vector<Field> Samples::fields(std::uint32_t bytes) const {
   const auto count = static_cast<std::int64_t>(values_.size());
   const std::int64_t total = total_us();
-  std::vector<Field> fields{{"count", count},
-                            {"p50_us", percentile(50)},
-                            {"p99_us", percentile(99)},
-                            {"min_us", percentile(0)},
-                            {"max_us", percentile(100)},
-                            {"mean_us", count == 0 ? 0.0 : static_cast<double>(total) / static_cast<double>(count)}};
+  std::vector<Field> fields{
+      {"count", count},
+      {"p50_us", percentile(50)},
+      {"p99_us", percentile(99)},
+      {"min_us", percentile(0)},
+      {"max_us", percentile(100)},
+      {"mean_us", count == 0 ? 0.0 : static_cast<double>(total) / static_cast<double>(count)}};
   if (bytes != 0 && total != 0) {
     // Bytes per microsecond are megabytes per second.
-    fields.push_back({"mb_per_s", static_cast<double>(bytes) * static_cast<double>(count) / static_cast<double>(total)});
+    fields.push_back({"mb_per_s", static_cast<double>(bytes) * static_cast<double>(count) /
+                                      static_cast<double>(total)});
   }
   return fields;
 }

@@ -10,7 +10,8 @@ namespace tillbridge::terminal::probe {
 namespace {
 
 /// Class requests to the control interface (PSTN 1.2, 6.3).
-constexpr std::uint8_t class_request_out = 0x21, set_line_coding = 0x20, set_control_line_state = 0x22;
+constexpr std::uint8_t class_request_out = 0x21, set_line_coding = 0x20,
+                       set_control_line_state = 0x22;
 constexpr std::uint16_t data_terminal_ready_and_request_to_send = 3;
 
 /// dwDTERate 115200, bCharFormat 1 stop bit, bParityType none, bDataBits 8 (PSTN 1.2, 6.3.11).
@@ -42,9 +43,13 @@ std::optional<SerialProbe::Port> SerialProbe::find_port(const usb::DeviceDescrip
 }
 
 SerialProbe::SerialProbe(std::string name, Port port, const Options& options)
-    : name_(std::move(name)), port_(port), patience_(options.patience), data_(options.serial_bytes) {
+    : name_(std::move(name)),
+      port_(port),
+      patience_(options.patience),
+      data_(options.serial_bytes) {
   std::minstd_rand random(1);  // any bytes do, but the same ones every time
-  std::generate(data_.begin(), data_.end(), [&] { return static_cast<std::uint8_t>(random() >> 8U); });
+  std::generate(data_.begin(), data_.end(),
+                [&] { return static_cast<std::uint8_t>(random() >> 8U); });
 }
 
 void SerialProbe::start(Instant now) {
@@ -62,20 +67,23 @@ void SerialProbe::completed(const usb::Completion& completion, Instant now) {
   now_ = now;
   if (stage_ == Stage::done) return;
   if (completion.status != usb::TransferStatus::success) {
-    return finish(false, "a transfer ended with \"" + std::string(usb::name(completion.status)) + "\"");
+    return finish(false,
+                  "a transfer ended with \"" + std::string(usb::name(completion.status)) + "\"");
   }
   deadline_ = now + patience_;
   const std::uint16_t interface = port_.control_interface;
   switch (stage_) {
     case Stage::configure:
       stage_ = Stage::line_coding;
-      return submit(usb::control_transfer(
-          0, {class_request_out, set_line_coding, 0, interface, static_cast<std::uint16_t>(line_coding.size())},
-          line_coding));
+      return submit(usb::control_transfer(0,
+                                          {class_request_out, set_line_coding, 0, interface,
+                                           static_cast<std::uint16_t>(line_coding.size())},
+                                          line_coding));
     case Stage::line_coding:
       stage_ = Stage::control_lines;
-      return submit(usb::control_transfer(
-          0, {class_request_out, set_control_line_state, data_terminal_ready_and_request_to_send, interface, 0}));
+      return submit(
+          usb::control_transfer(0, {class_request_out, set_control_line_state,
+                                    data_terminal_ready_and_request_to_send, interface, 0}));
     case Stage::control_lines:
       stage_ = Stage::echo;
       began_ = now;
@@ -85,7 +93,8 @@ void SerialProbe::completed(const usb::Completion& completion, Instant now) {
       if (completion.id == reading_) return was_read(completion);
       if (completion.id == writing_) write();
       return;
-    case Stage::done: return;
+    case Stage::done:
+      return;
   }
 }
 
@@ -116,14 +125,16 @@ void SerialProbe::was_read(const usb::Completion& completion) {
   const ByteView expected = ByteView(data_).subspan(echoed_);
   if (completion.data.size() > expected.size() ||
       !std::equal(completion.data.begin(), completion.data.end(), expected.begin())) {
-    return finish(false, "what came back differs from what was sent, near byte " + std::to_string(echoed_));
+    return finish(
+        false, "what came back differs from what was sent, near byte " + std::to_string(echoed_));
   }
   echoed_ += completion.data.size();
   if (echoed_ < data_.size()) return read();
   const Duration took = now_ - began_;
   outputs_.emplace_back(Report{"echo",
                                name_ + ": " + std::to_string(echoed_) + " bytes sent and received",
-                               {{"device", name_}, {"bytes", static_cast<std::int64_t>(echoed_)},
+                               {{"device", name_},
+                                {"bytes", static_cast<std::int64_t>(echoed_)},
                                 {"took_us", std::int64_t{took.count()}}}});
   finish(true, "the serial port echoes");
 }
@@ -136,7 +147,8 @@ void SerialProbe::finish(bool success, std::string text) {
 void SerialProbe::advance(Instant now) {
   now_ = now;
   if (stage_ == Stage::done || now < deadline_) return;
-  finish(false, "no answer; " + std::to_string(echoed_) + " of " + std::to_string(data_.size()) + " bytes came back");
+  finish(false, "no answer; " + std::to_string(echoed_) + " of " + std::to_string(data_.size()) +
+                    " bytes came back");
 }
 
 std::optional<Instant> SerialProbe::next_deadline() const {

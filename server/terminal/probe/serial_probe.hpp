@@ -10,8 +10,8 @@
 
 namespace tillbridge::terminal::probe {
 
-/// Configures the device, sets 115200 8N1 and DTR/RTS as a serial driver does on open, keeps a read pending,
-/// writes bytes and waits for the same ones to come back.
+/// Configures the device, sets 115200 8N1 and DTR/RTS as a serial driver does on open, keeps a read
+/// pending, writes bytes and waits for the same ones to come back.
 class SerialProbe final : public DeviceProbe {
  public:
   /// What of the device's first configuration is the serial port.

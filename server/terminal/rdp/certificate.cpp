@@ -1,5 +1,12 @@
 #include "server/terminal/rdp/certificate.hpp"
 
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <system_error>
+
 #include <fcntl.h>
 #include <openssl/bio.h>
 #include <openssl/evp.h>
@@ -10,13 +17,6 @@
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <fstream>
-#include <memory>
-#include <sstream>
-#include <system_error>
 
 #include "channel/bytes/limits.hpp"
 
@@ -92,7 +92,8 @@ bool describe(X509* certificate, EVP_PKEY* key) {
   for (const unsigned char byte : random) serial = serial << 8 | byte;
   const std::string name = host_name();
   // X.509 limits a common name to 64 characters; the alternative name carries the whole.
-  const Bytes common(name.begin(), name.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(name.size(), 64)));
+  const Bytes common(name.begin(), name.begin() + static_cast<std::ptrdiff_t>(
+                                                      std::min<std::size_t>(name.size(), 64)));
   X509_NAME* subject = X509_get_subject_name(certificate);
   return X509_set_version(certificate, X509_VERSION_3) == 1 &&
          ASN1_INTEGER_set_int64(X509_get_serialNumber(certificate), serial) == 1 &&
@@ -100,8 +101,10 @@ bool describe(X509* certificate, EVP_PKEY* key) {
          X509_gmtime_adj(X509_getm_notAfter(certificate), one_year_s) != nullptr &&
          X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, common.data(),
                                     static_cast<int>(common.size()), -1, 0) == 1 &&
-         X509_set_issuer_name(certificate, subject) == 1 && X509_set_pubkey(certificate, key) == 1 &&
-         add_extension(certificate, NID_subject_alt_name, "DNS:" + name + ",DNS:localhost,IP:127.0.0.1") &&
+         X509_set_issuer_name(certificate, subject) == 1 &&
+         X509_set_pubkey(certificate, key) == 1 &&
+         add_extension(certificate, NID_subject_alt_name,
+                       "DNS:" + name + ",DNS:localhost,IP:127.0.0.1") &&
          add_extension(certificate, NID_ext_key_usage, "serverAuth") &&
          X509_sign(certificate, key, EVP_sha256()) > 0;
 }
@@ -112,7 +115,8 @@ Result<ServerIdentity> load_identity(const std::filesystem::path& certificate_pa
                                      const std::filesystem::path& key_path) {
   struct stat status {};
   if (::stat(key_path.c_str(), &status) == 0 && (status.st_mode & 077U) != 0) {
-    return fail(ErrorCode::config, key_path.string() + " is readable by others; run: chmod 600 " + key_path.string());
+    return fail(ErrorCode::config,
+                key_path.string() + " is readable by others; run: chmod 600 " + key_path.string());
   }
   Result<std::string> certificate_text = read_file(certificate_path);
   if (!certificate_text) return certificate_text.error();
@@ -125,7 +129,8 @@ Result<ServerIdentity> load_identity(const std::filesystem::path& certificate_pa
   }
   const Key key(PEM_read_bio_PrivateKey(memory_of(*key_text).get(), nullptr, nullptr, nullptr));
   if (!key) {
-    return fail(ErrorCode::config, key_path.string() + " holds no unencrypted private key in PEM form");
+    return fail(ErrorCode::config,
+                key_path.string() + " holds no unencrypted private key in PEM form");
   }
   if (X509_check_private_key(certificate.get(), key.get()) != 1) {
     return fail(ErrorCode::config, key_path.string() + " is not the key of the certificate in " +
@@ -139,9 +144,11 @@ Result<ServerIdentity> make_identity() {
   const Certificate certificate(X509_new());
   const Memory certificate_text(BIO_new(BIO_s_mem()));
   const Memory key_text(BIO_new(BIO_s_mem()));
-  if (!key || !certificate || !certificate_text || !key_text || !describe(certificate.get(), key.get()) ||
+  if (!key || !certificate || !certificate_text || !key_text ||
+      !describe(certificate.get(), key.get()) ||
       PEM_write_bio_X509(certificate_text.get(), certificate.get()) != 1 ||
-      PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1) {
+      PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) !=
+          1) {
     return fail(ErrorCode::io, "OpenSSL cannot make a certificate");
   }
   return ServerIdentity{text_of(certificate_text), text_of(key_text)};
@@ -158,7 +165,8 @@ Result<ServerIdentity> identity_in(const std::filesystem::path& directory) {
   if (error) return fail(ErrorCode::io, directory.string() + " cannot be made: " + error.message());
   Result<ServerIdentity> made = make_identity();
   if (!made) return made;
-  for (const auto& [path, text] : {std::pair{key, made->key}, std::pair{certificate, made->certificate}}) {
+  for (const auto& [path, text] :
+       {std::pair{key, made->key}, std::pair{certificate, made->certificate}}) {
     if (Status written = write_private(path, text); !written) return written.error();
   }
   return made;
@@ -169,7 +177,8 @@ std::string fingerprint(const ServerIdentity& identity) {
       PEM_read_bio_X509(memory_of(identity.certificate).get(), nullptr, nullptr, nullptr));
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
-  if (!certificate || X509_digest(certificate.get(), EVP_sha256(), digest.data(), &size) != 1) return {};
+  if (!certificate || X509_digest(certificate.get(), EVP_sha256(), digest.data(), &size) != 1)
+    return {};
   constexpr std::string_view digits = "0123456789ABCDEF";
   std::string text;
   for (const unsigned char byte : ByteView(digest).first(size)) {

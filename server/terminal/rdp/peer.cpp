@@ -1,5 +1,10 @@
 #include "server/terminal/rdp/peer.hpp"
 
+#include <array>
+#include <deque>
+#include <map>
+#include <mutex>
+
 #include <freerdp/channels/channels.h>
 #include <freerdp/channels/drdynvc.h>
 #include <freerdp/channels/wtsvc.h>
@@ -18,11 +23,6 @@
 #include <winpr/wlog.h>
 #include <winpr/wtsapi.h>
 
-#include <array>
-#include <deque>
-#include <map>
-#include <mutex>
-
 #include "channel/bytes/limits.hpp"
 #include "server/terminal/rdp/dvc_guard.hpp"
 
@@ -32,8 +32,8 @@ namespace {
 /// MS-RDPEUSB 2.1: the one name of control and device channels.
 constexpr const char* channel_name = "URBDRC";
 
-/// PDUs read in one service(); after that the owner looks at everything else again. A PDU is at most 1.6 KiB,
-/// so a 64 KiB message passes in one go.
+/// PDUs read in one service(); after that the owner looks at everything else again. A PDU is at
+/// most 1.6 KiB, so a 64 KiB message passes in one go.
 constexpr int pdus_per_service = 64;
 
 /// FreeRDP's WTSOpenServer counts session ids and creates its table of sessions without a lock.
@@ -65,8 +65,9 @@ bool same_secret(const std::string& left, const std::string& right) {
   return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-/// FreeRDP's own lines. They name functions, not what a person cares about, and every client that just goes
-/// away causes an error there: so they are for debugging, and a session's end is told by its owner.
+/// FreeRDP's own lines. They name functions, not what a person cares about, and every client that
+/// just goes away causes an error there: so they are for debugging, and a session's end is told by
+/// its owner.
 BOOL log_freerdp_message(const wLogMessage* message) {
   if (message != nullptr && message->TextString != nullptr) {
     spdlog::debug("FreeRDP: {}", message->TextString);
@@ -104,12 +105,14 @@ class FreerdpPeer final : public RdpPeer {
     ChannelState state = ChannelState::opening;
   };
 
-  static FreerdpPeer& of(freerdp_peer* peer) { return *static_cast<FreerdpPeer*>(peer->ContextExtra); }
+  static FreerdpPeer& of(freerdp_peer* peer) {
+    return *static_cast<FreerdpPeer*>(peer->ContextExtra);
+  }
   static BOOL capabilities(freerdp_peer* peer);
   static BOOL post_connect(freerdp_peer* peer);
   static BOOL activate(freerdp_peer* peer);
-  static BOOL receive_channel_data(freerdp_peer* peer, UINT16 channel, const BYTE* data, size_t size,
-                                   UINT32 flags, size_t total);
+  static BOOL receive_channel_data(freerdp_peer* peer, UINT16 channel, const BYTE* data,
+                                   size_t size, UINT32 flags, size_t total);
   static BOOL creation_status(void* self, UINT32 channel, INT32 status);
 
   [[nodiscard]] bool configure(const ServerIdentity& identity);
@@ -169,8 +172,8 @@ Status FreerdpPeer::start(int socket, const ServerIdentity& identity) {
   }
   LPSTR id = nullptr;
   DWORD id_size = 0;
-  if (WTSQuerySessionInformationA(channels_manager_, WTS_CURRENT_SESSION, WTSSessionId, &id, &id_size) ==
-      FALSE) {
+  if (WTSQuerySessionInformationA(channels_manager_, WTS_CURRENT_SESSION, WTSSessionId, &id,
+                                  &id_size) == FALSE) {
     return fail(ErrorCode::io, "FreeRDP does not tell the session's number");
   }
   session_ = *reinterpret_cast<const DWORD*>(id);
@@ -185,7 +188,8 @@ Status FreerdpPeer::start(int socket, const ServerIdentity& identity) {
   if (!configure(identity)) {
     return fail(ErrorCode::config, "the certificate or its key cannot be used for TLS");
   }
-  if (peer_->Initialize(peer_) == FALSE) return fail(ErrorCode::io, "FreeRDP cannot start the session");
+  if (peer_->Initialize(peer_) == FALSE)
+    return fail(ErrorCode::io, "FreeRDP cannot start the session");
   return {};
 }
 
@@ -199,7 +203,8 @@ bool FreerdpPeer::configure(const ServerIdentity& identity) {
   }
   rdpCertificate* certificate = freerdp_certificate_new_from_pem(identity.certificate.c_str());
   if (certificate == nullptr ||
-      freerdp_settings_set_pointer_len(settings, FreeRDP_RdpServerCertificate, certificate, 1) == FALSE) {
+      freerdp_settings_set_pointer_len(settings, FreeRDP_RdpServerCertificate, certificate, 1) ==
+          FALSE) {
     return false;
   }
   struct Setting {
@@ -207,14 +212,18 @@ bool FreerdpPeer::configure(const ServerIdentity& identity) {
     bool value;
   };
   // Only TLS: RDP's own encryption is broken, and NLA needs password hashes on this machine.
-  // WaitForOutputBufferFlush would make a write wait for a client that does not read, while that client may be
-  // waiting for us to read: a deadlock. Without it FreeRDP buffers, and write_blocked() stops our source.
-  // The rest is what a session without a picture does not need.
+  // WaitForOutputBufferFlush would make a write wait for a client that does not read, while that
+  // client may be waiting for us to read: a deadlock. Without it FreeRDP buffers, and
+  // write_blocked() stops our source. The rest is what a session without a picture does not need.
   constexpr std::array wanted = {
-      Setting{FreeRDP_TlsSecurity, true},           Setting{FreeRDP_RdpSecurity, false},
-      Setting{FreeRDP_NlaSecurity, false},          Setting{FreeRDP_WaitForOutputBufferFlush, false},
-      Setting{FreeRDP_NetworkAutoDetect, false},    Setting{FreeRDP_SupportMultitransport, false},
-      Setting{FreeRDP_SupportHeartbeatPdu, false},  Setting{FreeRDP_SupportGraphicsPipeline, false},
+      Setting{FreeRDP_TlsSecurity, true},
+      Setting{FreeRDP_RdpSecurity, false},
+      Setting{FreeRDP_NlaSecurity, false},
+      Setting{FreeRDP_WaitForOutputBufferFlush, false},
+      Setting{FreeRDP_NetworkAutoDetect, false},
+      Setting{FreeRDP_SupportMultitransport, false},
+      Setting{FreeRDP_SupportHeartbeatPdu, false},
+      Setting{FreeRDP_SupportGraphicsPipeline, false},
       Setting{FreeRDP_SupportMonitorLayoutPdu, false},
   };
   for (const Setting& setting : wanted) {
@@ -225,10 +234,12 @@ bool FreerdpPeer::configure(const ServerIdentity& identity) {
   return freerdp_settings_set_uint32(settings, FreeRDP_ColorDepth, 32) == TRUE;
 }
 
-// --- callbacks: all of them from within service(), on the owner's thread -------------------------------------
+// --- callbacks: all of them from within service(), on the owner's thread
+// -------------------------------------
 
-/// With TLS the client's user and password come in its info packet, after FreeRDP's Logon callback, which
-/// sees an empty identity and cannot refuse. This is the first callback behind the info packet that can.
+/// With TLS the client's user and password come in its info packet, after FreeRDP's Logon callback,
+/// which sees an empty identity and cannot refuse. This is the first callback behind the info
+/// packet that can.
 BOOL FreerdpPeer::capabilities(freerdp_peer* peer) {
   FreerdpPeer& self = of(peer);
   const rdpSettings* settings = peer->context->settings;
@@ -237,15 +248,18 @@ BOOL FreerdpPeer::capabilities(freerdp_peer* peer) {
   self.facts_.client_name = bounded(freerdp_settings_get_string(settings, FreeRDP_ClientHostname));
   if (!self.account_) return TRUE;
   const char* password = freerdp_settings_get_string(settings, FreeRDP_Password);
-  const bool right_password = same_secret(self.account_->password, password == nullptr ? "" : password);
+  const bool right_password =
+      same_secret(self.account_->password, password == nullptr ? "" : password);
   const bool right_user = self.facts_.user == self.account_->user;
   if (right_user && right_password) return TRUE;
-  self.error_ = fail(ErrorCode::refused, "wrong user or password (user \"" + self.facts_.user + "\", client " +
-                                             self.facts_.client_name + ")");
+  self.error_ = fail(ErrorCode::refused, "wrong user or password (user \"" + self.facts_.user +
+                                             "\", client " + self.facts_.client_name + ")");
   return FALSE;
 }
 
-BOOL FreerdpPeer::post_connect(freerdp_peer* /*peer*/) { return TRUE; }
+BOOL FreerdpPeer::post_connect(freerdp_peer* /*peer*/) {
+  return TRUE;
+}
 
 /// Also called after each deactivation and reactivation; the session begins with the first.
 BOOL FreerdpPeer::activate(freerdp_peer* peer) {
@@ -257,10 +271,11 @@ BOOL FreerdpPeer::activate(freerdp_peer* peer) {
   return TRUE;
 }
 
-BOOL FreerdpPeer::receive_channel_data(freerdp_peer* peer, UINT16 channel, const BYTE* data, size_t size,
-                                       UINT32 flags, size_t total) {
+BOOL FreerdpPeer::receive_channel_data(freerdp_peer* peer, UINT16 channel, const BYTE* data,
+                                       size_t size, UINT32 flags, size_t total) {
   FreerdpPeer& self = of(peer);
-  // Clipboard, sound and the like: nothing here listens to them, so they are dropped without a word.
+  // Clipboard, sound and the like: nothing here listens to them, so they are dropped without a
+  // word.
   if (channel != WTSChannelGetId(peer, DRDYNVC_SVC_CHANNEL_NAME)) return TRUE;
   const Result<std::optional<ByteView>> pdu = self.guard_.chunk(ByteView(data, size), flags, total);
   if (!pdu) {
@@ -283,14 +298,16 @@ BOOL FreerdpPeer::creation_status(void* self_pointer, UINT32 id, INT32 status) {
     channel.state = ChannelState::open;
     self.events_.emplace_back(ChannelOpened{channel.ticket, id});
   } else {
-    // The handle is still in use by FreeRDP's reader, which called us: read_channels() closes it after that.
+    // The handle is still in use by FreeRDP's reader, which called us: read_channels() closes it
+    // after that.
     channel.state = ChannelState::refused;
     self.events_.emplace_back(ChannelRefused{channel.ticket, status});
   }
   return TRUE;
 }
 
-// --- servicing -------------------------------------------------------------------------------------------------
+// --- servicing
+// -------------------------------------------------------------------------------------------------
 
 void FreerdpPeer::add_polled(std::vector<pollfd>& polled) const {
   std::array<HANDLE, 16> handles{};
@@ -302,9 +319,13 @@ void FreerdpPeer::add_polled(std::vector<pollfd>& polled) const {
   if (write_blocked()) polled.push_back(pollfd{socket_, POLLOUT, 0});
 }
 
-bool FreerdpPeer::input_pending() const { return peer_->HasMoreToRead(peer_) == TRUE; }
+bool FreerdpPeer::input_pending() const {
+  return peer_->HasMoreToRead(peer_) == TRUE;
+}
 
-bool FreerdpPeer::write_blocked() const { return peer_->IsWriteBlocked(peer_) == TRUE; }
+bool FreerdpPeer::write_blocked() const {
+  return peer_->IsWriteBlocked(peer_) == TRUE;
+}
 
 Error FreerdpPeer::ended() const {
   if (error_) return *error_;
@@ -312,8 +333,9 @@ Error FreerdpPeer::ended() const {
   if (freerdp_shall_disconnect_context(context) == TRUE) {
     return fail(ErrorCode::unavailable, "the client logged off");
   }
-  return fail(ErrorCode::unavailable, activated_ ? "the client disconnected"
-                                                 : "the client went away before the session was set up");
+  return fail(ErrorCode::unavailable, activated_
+                                          ? "the client disconnected"
+                                          : "the client went away before the session was set up");
 }
 
 Status FreerdpPeer::service() {
@@ -329,12 +351,13 @@ Status FreerdpPeer::service() {
   return flush();
 }
 
-/// FreeRDP sends the dynamic channels' capabilities as soon as it is asked to open their manager; before the
-/// activation the client would drop the connection because of them.
+/// FreeRDP sends the dynamic channels' capabilities as soon as it is asked to open their manager;
+/// before the activation the client would drop the connection because of them.
 void FreerdpPeer::begin_dynamic_channels() {
   if (!manager_opened_) {
     manager_opened_ = true;
-    if (WTSVirtualChannelManagerIsChannelJoined(channels_manager_, DRDYNVC_SVC_CHANNEL_NAME) == FALSE) {
+    if (WTSVirtualChannelManagerIsChannelJoined(channels_manager_, DRDYNVC_SVC_CHANNEL_NAME) ==
+        FALSE) {
       channels_ready_ = true;
       events_.emplace_back(ChannelsMissing{});
       return;
@@ -350,8 +373,8 @@ void FreerdpPeer::begin_dynamic_channels() {
   }
 }
 
-/// Messages only ever arrive within CheckFileDescriptor on this thread, so the channels' own event handles need
-/// no waiting for: looking once after each PDU is enough.
+/// Messages only ever arrive within CheckFileDescriptor on this thread, so the channels' own event
+/// handles need no waiting for: looking once after each PDU is enough.
 void FreerdpPeer::read_channels() {
   for (auto entry = channels_.begin(); entry != channels_.end();) {
     const auto& [id, channel] = *entry;
@@ -373,11 +396,13 @@ bool FreerdpPeer::read_channel(rdpeusb::ChannelId id, const Channel& channel) {
     ULONG size = 0;
     SetLastError(ERROR_SUCCESS);
     if (WTSVirtualChannelRead(channel.handle, 0, nullptr, 0, &size) == FALSE) {
-      return GetLastError() == ERROR_NO_DATA;  // anything else is FreeRDP's mark for "closed by the client"
+      return GetLastError() ==
+             ERROR_NO_DATA;  // anything else is FreeRDP's mark for "closed by the client"
     }
     Bytes message(size);
     ULONG read = 0;
-    // An empty message must be fetched with a buffer as well, or it stays first in the queue for ever.
+    // An empty message must be fetched with a buffer as well, or it stays first in the queue for
+    // ever.
     std::array<char, 1> nothing{};
     char* buffer = message.empty() ? nothing.data() : reinterpret_cast<char*>(message.data());
     const ULONG space = message.empty() ? 1 : size;
@@ -393,7 +418,8 @@ std::optional<RdpPeer::Event> FreerdpPeer::poll() {
   return event;
 }
 
-// --- channels ----------------------------------------------------------------------------------------------------
+// --- channels
+// ----------------------------------------------------------------------------------------------------
 
 void FreerdpPeer::open_channel(std::uint32_t ticket) {
   HANDLE handle = nullptr;
@@ -415,8 +441,8 @@ void FreerdpPeer::send(rdpeusb::ChannelId channel, ByteView message) {
   ULONG written = 0;
   // The API wants it writable and leaves it alone.
   auto* data = reinterpret_cast<char*>(const_cast<std::uint8_t*>(message.data()));
-  if (WTSVirtualChannelWrite(found->second.handle, data, static_cast<ULONG>(message.size()), &written) ==
-      FALSE) {
+  if (WTSVirtualChannelWrite(found->second.handle, data, static_cast<ULONG>(message.size()),
+                             &written) == FALSE) {
     error_ = fail(ErrorCode::io, "FreeRDP cannot queue a channel message");
   }
 }
@@ -430,7 +456,8 @@ void FreerdpPeer::close_channel(rdpeusb::ChannelId channel) {
 
 Status FreerdpPeer::flush() {
   if (error_) return *error_;
-  if (manager_opened_ && WTSVirtualChannelManagerCheckFileDescriptorEx(channels_manager_, FALSE) == FALSE) {
+  if (manager_opened_ &&
+      WTSVirtualChannelManagerCheckFileDescriptorEx(channels_manager_, FALSE) == FALSE) {
     return ended();
   }
   return {};

@@ -1,8 +1,5 @@
 #include "server/terminal/vhci/controller.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <fstream>
 #include <iterator>
@@ -10,14 +7,20 @@
 #include <string>
 #include <system_error>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 namespace tillbridge::terminal::vhci {
 namespace {
 
 constexpr int status_free = 4;  // VDEV_ST_NULL
-/// Several controllers (CONFIG_USBIP_VHCI_NR_HCS, at most 128) have files status, status.1, status.2 ...
+/// Several controllers (CONFIG_USBIP_VHCI_NR_HCS, at most 128) have files status, status.1,
+/// status.2 ...
 constexpr int max_controllers = 128;
 
-std::string text_of(int error) { return std::error_code(error, std::generic_category()).message(); }
+std::string text_of(int error) {
+  return std::error_code(error, std::generic_category()).message();
+}
 
 /// 0 or an errno. sysfs takes a command as one write.
 int write_file(const std::filesystem::path& path, const std::string& text) {
@@ -30,14 +33,16 @@ int write_file(const std::filesystem::path& path, const std::string& text) {
 }
 
 Error not_loaded(const std::filesystem::path& directory) {
-  return fail(ErrorCode::unavailable, directory.string() +
-                                          " does not exist: the kernel module is not loaded. Run as root: "
-                                          "modprobe vhci-hcd (package linux-image of the distribution; cloud "
-                                          "kernels lack it)");
+  return fail(ErrorCode::unavailable,
+              directory.string() +
+                  " does not exist: the kernel module is not loaded. Run as root: "
+                  "modprobe vhci-hcd (package linux-image of the distribution; cloud "
+                  "kernels lack it)");
 }
 
 Error not_allowed(const std::filesystem::path& file) {
-  return fail(ErrorCode::refused, file.string() + " may only be written by root: run tillbridge-terminal as root");
+  return fail(ErrorCode::refused,
+              file.string() + " may only be written by root: run tillbridge-terminal as root");
 }
 
 }  // namespace
@@ -98,27 +103,30 @@ Result<std::uint32_t> KernelController::attach(int socket, usb::Speed speed) {
     if (port.super_speed != super_speed) continue;
     ++suitable;
     if (!port.free) continue;
-    // devid is the exporter's bus and device number; ours has neither, but 0 means "none" to some tools.
+    // devid is the exporter's bus and device number; ours has neither, but 0 means "none" to some
+    // tools.
     const std::uint32_t device_id = 1U << 16U | (port.number + 1);
-    const int error = write_file(directory_ / "attach",
-                                 std::to_string(port.number) + " " + std::to_string(socket) + " " +
-                                     std::to_string(device_id) + " " +
-                                     std::to_string(static_cast<int>(speed)));
+    const int error =
+        write_file(directory_ / "attach",
+                   std::to_string(port.number) + " " + std::to_string(socket) + " " +
+                       std::to_string(device_id) + " " + std::to_string(static_cast<int>(speed)));
     if (error == 0) return port.number;
     if (error == EBUSY) continue;  // taken by somebody else since the list was read
     if (error == EACCES || error == EPERM) return not_allowed(directory_ / "attach");
     return fail(ErrorCode::io, "vhci-hcd did not take the device: " + text_of(error));
   }
-  return fail(ErrorCode::unavailable, std::string("all ") + std::to_string(suitable) +
-                                          (super_speed ? " SuperSpeed" : " high-speed") +
-                                          " ports of vhci-hcd are taken; usbip port lists them, usbip detach -p N "
-                                          "frees one");
+  return fail(ErrorCode::unavailable,
+              std::string("all ") + std::to_string(suitable) +
+                  (super_speed ? " SuperSpeed" : " high-speed") +
+                  " ports of vhci-hcd are taken; usbip port lists them, usbip detach -p N "
+                  "frees one");
 }
 
 Status KernelController::detach(std::uint32_t port) {
   const int error = write_file(directory_ / "detach", std::to_string(port));
   if (error == 0) return {};
-  return fail(ErrorCode::io, "vhci port " + std::to_string(port) + " cannot be detached: " + text_of(error));
+  return fail(ErrorCode::io,
+              "vhci port " + std::to_string(port) + " cannot be detached: " + text_of(error));
 }
 
 }  // namespace tillbridge::terminal::vhci

@@ -20,7 +20,8 @@ class Controller {
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
 
-  /// Gives the socket to a free port and answers the port's number. The caller keeps its descriptor.
+  /// Gives the socket to a free port and answers the port's number. The caller keeps its
+  /// descriptor.
   [[nodiscard]] virtual Result<std::uint32_t> attach(int socket, usb::Speed speed) = 0;
   [[nodiscard]] virtual Status detach(std::uint32_t port) = 0;
 };
@@ -39,8 +40,8 @@ struct Port {
 /// `sta` is enum usbip_device_status; 004 is VDEV_ST_NULL, a free port.
 [[nodiscard]] Result<std::vector<Port>> parse_status(std::string_view text);
 
-/// The kernel's controller. May be shared by sessions: each call is one write to the kernel, which takes a port
-/// for one of two that want it and tells the other one, which then tries the next.
+/// The kernel's controller. May be shared by sessions: each call is one write to the kernel, which
+/// takes a port for one of two that want it and tells the other one, which then tries the next.
 class KernelController final : public Controller {
  public:
   static constexpr const char* default_directory = "/sys/devices/platform/vhci_hcd.0";

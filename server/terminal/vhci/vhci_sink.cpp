@@ -1,21 +1,23 @@
 #include "server/terminal/vhci/vhci_sink.hpp"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <array>
 #include <cerrno>
 #include <system_error>
 #include <utility>
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 namespace tillbridge::terminal::vhci {
 namespace {
 
-/// One read from the kernel: a 64 KiB bulk OUT with its header, and more. Whatever is left comes with the
-/// session's next round, so that a busy disk does not hold up its neighbours.
+/// One read from the kernel: a 64 KiB bulk OUT with its header, and more. Whatever is left comes
+/// with the session's next round, so that a busy disk does not hold up its neighbours.
 constexpr std::size_t read_bytes = 128U << 10U;
 
-std::string system_error() { return std::error_code(errno, std::generic_category()).message(); }
+std::string system_error() {
+  return std::error_code(errno, std::generic_category()).message();
+}
 
 }  // namespace
 
@@ -37,16 +39,20 @@ void VhciSink::device_arrived(Device device, Instant /*now*/) {
     return;
   }
   std::string label = device.description.label();
-  outputs_.emplace_back(
-      Report{"attached",
-             "device " + std::to_string(device.id) + " (" + label + ") attached as vhci port " + std::to_string(*port),
-             {{"device", std::int64_t{device.id}}, {"port", std::int64_t{*port}}, {"label", label}}});
+  outputs_.emplace_back(Report{
+      "attached",
+      "device " + std::to_string(device.id) + " (" + label + ") attached as vhci port " +
+          std::to_string(*port),
+      {{"device", std::int64_t{device.id}}, {"port", std::int64_t{*port}}, {"label", label}}});
   const auto entry =
       attached_
-          .try_emplace(device.id, Attached{halves[0], *port, std::move(label),
+          .try_emplace(device.id, Attached{halves[0],
+                                           *port,
+                                           std::move(label),
                                            usbip::Exporter(usbip::Exporter::Start::attached,
                                                            std::move(device.description)),
-                                           {}, 0})
+                                           {},
+                                           0})
           .first;
   move_on(entry);
 }
@@ -101,7 +107,8 @@ void VhciSink::receive(Entry entry) {
     return move_on(entry);
   }
   if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  lost(entry, "vhci port " + std::to_string(entry->second.port) + " was detached on this machine", false);
+  lost(entry, "vhci port " + std::to_string(entry->second.port) + " was detached on this machine",
+       false);
 }
 
 void VhciSink::move_on(Entry entry) {
@@ -120,12 +127,16 @@ void VhciSink::move_on(Entry entry) {
     }  // lists and imports: never asked for once attached
   }
   while (auto notice = attached.exporter.poll_notice()) {
-    outputs_.emplace_back(Report{"notice", "vhci port " + std::to_string(attached.port) + ": " + *notice,
-                                 {{"device", std::int64_t{device}}}, rdpeusb::Level::warning});
+    outputs_.emplace_back(Report{"notice",
+                                 "vhci port " + std::to_string(attached.port) + ": " + *notice,
+                                 {{"device", std::int64_t{device}}},
+                                 rdpeusb::Level::warning});
   }
   send(attached);
   if (over) {
-    lost(entry, "vhci-hcd broke off: " + (over->error ? over->error->message : std::string("no reason")), true);
+    lost(entry,
+         "vhci-hcd broke off: " + (over->error ? over->error->message : std::string("no reason")),
+         true);
   }
 }
 
@@ -133,7 +144,8 @@ void VhciSink::move_on(Entry entry) {
 void VhciSink::send(Attached& attached) {
   while (!attached.unsent.empty()) {
     const ByteView rest = ByteView(attached.unsent.front()).subspan(attached.sent_of_first);
-    const ssize_t sent = ::send(attached.socket, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent =
+        ::send(attached.socket, rest.data(), rest.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) return;
     attached.sent_of_first += static_cast<std::size_t>(sent);
     if (attached.sent_of_first < attached.unsent.front().size()) continue;
@@ -152,7 +164,8 @@ void VhciSink::lost(Entry entry, const std::string& reason, bool still_attached)
 void VhciSink::detach(Attached& attached, bool still_attached) {
   if (still_attached) {
     if (Status detached = controller_->detach(attached.port); !detached) {
-      outputs_.emplace_back(Report{"notice", detached.error().message, {}, rdpeusb::Level::warning});
+      outputs_.emplace_back(
+          Report{"notice", detached.error().message, {}, rdpeusb::Level::warning});
     }
   }
   ::close(attached.socket);

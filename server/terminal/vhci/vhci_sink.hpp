@@ -12,9 +12,9 @@
 
 namespace tillbridge::terminal::vhci {
 
-/// Each device gets a socket pair: the kernel's vhci-hcd holds one half and speaks USB/IP there as to a
-/// remote exporter; on our half stands a usbip::Exporter, so the kernel sees no completion that was not
-/// checked against what it asked for.
+/// Each device gets a socket pair: the kernel's vhci-hcd holds one half and speaks USB/IP there as
+/// to a remote exporter; on our half stands a usbip::Exporter, so the kernel sees no completion
+/// that was not checked against what it asked for.
 class VhciSink final : public Sink {
  public:
   explicit VhciSink(std::shared_ptr<Controller> controller) : controller_(std::move(controller)) {}

@@ -1,10 +1,10 @@
 #include "server/terminal/rdp/certificate.hpp"
 
+#include <fstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-
-#include <fstream>
 
 namespace tillbridge::terminal {
 namespace {
@@ -15,7 +15,8 @@ class CertificateTest : public testing::Test {
  protected:
   void SetUp() override {
     const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    directory_ = std::filesystem::path(testing::TempDir()) / ("certificate-" + std::string(test->name()));
+    directory_ =
+        std::filesystem::path(testing::TempDir()) / ("certificate-" + std::string(test->name()));
     std::filesystem::remove_all(directory_);
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
@@ -60,11 +61,15 @@ TEST_F(CertificateTest, RefusesAKeyOfAnotherCertificate) {
 
 TEST_F(CertificateTest, NamesTheFileThatIsWrong) {
   ASSERT_TRUE(identity_in(directory_).ok());
-  EXPECT_THAT(load_identity(directory_ / "none.pem", directory_ / "key.pem").error().message, HasSubstr("none.pem"));
+  EXPECT_THAT(load_identity(directory_ / "none.pem", directory_ / "key.pem").error().message,
+              HasSubstr("none.pem"));
   std::ofstream(directory_ / "text.pem") << "no certificate\n";
-  EXPECT_THAT(load_identity(directory_ / "text.pem", directory_ / "key.pem").error().message, HasSubstr("text.pem"));
+  EXPECT_THAT(load_identity(directory_ / "text.pem", directory_ / "key.pem").error().message,
+              HasSubstr("text.pem"));
   ::chmod((directory_ / "text.pem").c_str(), 0600);
-  EXPECT_THAT(load_identity(directory_ / "certificate.pem", directory_ / "text.pem").error().message, HasSubstr("text.pem"));
+  EXPECT_THAT(
+      load_identity(directory_ / "certificate.pem", directory_ / "text.pem").error().message,
+      HasSubstr("text.pem"));
 }
 
 }  // namespace

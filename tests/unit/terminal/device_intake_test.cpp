@@ -85,7 +85,8 @@ DeviceIntake::Output judge_class(DeviceIntake& intake, std::uint8_t interface_cl
   descriptor.product_id = 0x6001;
   descriptor.configuration_count = 1;
   const Bytes device = usb::encode(descriptor);
-  const Bytes configuration{9, 2, 18, 0, 1, 1, 0, 0x80, 50, 9, 4, 0, 0, 0, interface_class, 0, 0, 0};
+  const Bytes configuration{9, 2, 18, 0, 1, 1, 0, 0x80, 50, 9, 4, 0, 0, 0, interface_class,
+                            0, 0, 0};
   intake.device_arrived(device_id, announced(), start);
   for (int i = 0; i < 20; ++i) {
     auto output = intake.poll();
@@ -96,7 +97,9 @@ DeviceIntake::Output judge_class(DeviceIntake& intake, std::uint8_t interface_cl
     usb::Completion completion;
     completion.id = submit->transfer.id;
     completion.status = usb::TransferStatus::stall;
-    const Bytes* answer = setup.value == 0x0100 ? &device : setup.value == 0x0200 ? &configuration : nullptr;
+    const Bytes* answer = setup.value == 0x0100   ? &device
+                          : setup.value == 0x0200 ? &configuration
+                                                  : nullptr;
     if (answer != nullptr) {
       completion.status = usb::TransferStatus::success;
       const auto size = std::min<std::size_t>(answer->size(), setup.length);

@@ -81,7 +81,8 @@ TEST(DvcGuard, RefusesWhatWasNeverNegotiated) {
 TEST(DvcGuard, TurnsACompleteDataFirstIntoData) {
   DvcGuard guard;
   const Bytes pdu{0x20, 0x03, 0x02, 0xAA, 0xBB};
-  EXPECT_EQ(copy(guard.chunk(pdu, only, pdu.size())), (Bytes{0x32, 0x03, 0x00, 0x00, 0x00, 0xAA, 0xBB}));
+  EXPECT_EQ(copy(guard.chunk(pdu, only, pdu.size())),
+            (Bytes{0x32, 0x03, 0x00, 0x00, 0x00, 0xAA, 0xBB}));
 }
 
 TEST(DvcGuard, JoinsChunks) {

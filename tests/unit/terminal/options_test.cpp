@@ -1,10 +1,10 @@
 #include "server/terminal/options.hpp"
 
+#include <fstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-
-#include <fstream>
 
 namespace tillbridge::terminal {
 namespace {
@@ -64,7 +64,8 @@ TEST_F(OptionsTest, Listen) {
   const Options ipv6 = good({"--sink", "vhci", "--listen", "[::1]:4000"});
   EXPECT_EQ(ipv6.address, "::1");
   EXPECT_EQ(ipv6.port, 4000);
-  for (const char* text : {"localhost:3389", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:33x", ":3389", ""}) {
+  for (const char* text : {"localhost:3389", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536",
+                           "127.0.0.1:33x", ":3389", ""}) {
     EXPECT_THAT(refused({"--sink", "vhci", "--listen", text}), HasSubstr("ADDRESS:PORT")) << text;
   }
 }
@@ -73,8 +74,8 @@ TEST_F(OptionsTest, OtherAddressesNeedAnAccount) {
   EXPECT_THAT(refused({"--sink", "vhci", "--listen", "0.0.0.0:3389"}), HasSubstr("--user"));
   EXPECT_THAT(refused({"--sink", "vhci", "--listen", "[::]:3389"}), HasSubstr("--user"));
   const std::string password = file("password", "secret\n");
-  const Options options =
-      good({"--sink", "vhci", "--listen", "0.0.0.0:3389", "--user", "kasse", "--password-file", password});
+  const Options options = good({"--sink", "vhci", "--listen", "0.0.0.0:3389", "--user", "kasse",
+                                "--password-file", password});
   ASSERT_TRUE(options.account.has_value());
   EXPECT_EQ(options.account->user, "kasse");
   EXPECT_EQ(options.account->password, "secret");
@@ -84,15 +85,20 @@ TEST_F(OptionsTest, AccountIsWholeAndPrivate) {
   const std::string password = file("password", "secret\n");
   EXPECT_THAT(refused({"--sink", "vhci", "--user", "kasse"}), HasSubstr("--password-file"));
   EXPECT_THAT(refused({"--sink", "vhci", "--password-file", password}), HasSubstr("--user"));
-  EXPECT_THAT(refused({"--sink", "vhci", "--user", "k", "--password-file", directory_ + "/none"}), HasSubstr("cannot be read"));
-  EXPECT_THAT(refused({"--sink", "vhci", "--user", "k", "--password-file", file("open", "secret", 0644)}), HasSubstr("chmod 600"));
-  EXPECT_THAT(refused({"--sink", "vhci", "--user", "k", "--password-file", file("empty", "")}), HasSubstr("first line"));
+  EXPECT_THAT(refused({"--sink", "vhci", "--user", "k", "--password-file", directory_ + "/none"}),
+              HasSubstr("cannot be read"));
+  EXPECT_THAT(
+      refused({"--sink", "vhci", "--user", "k", "--password-file", file("open", "secret", 0644)}),
+      HasSubstr("chmod 600"));
+  EXPECT_THAT(refused({"--sink", "vhci", "--user", "k", "--password-file", file("empty", "")}),
+              HasSubstr("first line"));
 }
 
 TEST_F(OptionsTest, CertificateIsWhole) {
   EXPECT_THAT(refused({"--sink", "vhci", "--certificate", "a.pem"}), HasSubstr("--key"));
   EXPECT_THAT(refused({"--sink", "vhci", "--key", "a.pem"}), HasSubstr("--certificate"));
-  EXPECT_THAT(refused({"--sink", "vhci", "--certificate", "a.pem", "--key", "b.pem", "--certificate-directory", "c"}),
+  EXPECT_THAT(refused({"--sink", "vhci", "--certificate", "a.pem", "--key", "b.pem",
+                       "--certificate-directory", "c"}),
               HasSubstr("one of the two"));
 }
 
@@ -118,7 +124,8 @@ TEST_F(OptionsTest, ProbeRegions) {
   EXPECT_EQ(options.probe.reads[1].block, 100U);
   EXPECT_EQ(options.probe.reads[1].count, 1U);
   for (const char* text : {"0", "0:", ":8", "0:0", "a:b", "0:4294967296", "-1:8"}) {
-    EXPECT_THAT(refused({"--sink", "probe", "--probe-read", text}), HasSubstr("BLOCK:COUNT")) << text;
+    EXPECT_THAT(refused({"--sink", "probe", "--probe-read", text}), HasSubstr("BLOCK:COUNT"))
+        << text;
   }
 }
 
@@ -129,15 +136,19 @@ TEST_F(OptionsTest, ProbeWrites) {
   EXPECT_EQ(options.probe.writes[0].block, 2048U);
   EXPECT_EQ(options.probe.writes[0].data->size(), 1024U);
   EXPECT_THAT(refused({"--sink", "probe", "--probe-write", data}), HasSubstr("FILE@BLOCK"));
-  EXPECT_THAT(refused({"--sink", "probe", "--probe-write", directory_ + "/none@0"}), HasSubstr("cannot be read"));
-  EXPECT_THAT(refused({"--sink", "probe", "--probe-write", file("nothing", "") + "@0"}), HasSubstr("1 byte"));
+  EXPECT_THAT(refused({"--sink", "probe", "--probe-write", directory_ + "/none@0"}),
+              HasSubstr("cannot be read"));
+  EXPECT_THAT(refused({"--sink", "probe", "--probe-write", file("nothing", "") + "@0"}),
+              HasSubstr("1 byte"));
 }
 
 TEST_F(OptionsTest, ProbeDigest) {
   const std::string digest(64, 'A');
-  EXPECT_EQ(good({"--sink", "probe", "--probe-read", "0:8", "--probe-sha256", digest}).probe.expected_sha256,
+  EXPECT_EQ(good({"--sink", "probe", "--probe-read", "0:8", "--probe-sha256", digest})
+                .probe.expected_sha256,
             std::string(64, 'a'));
-  EXPECT_THAT(refused({"--sink", "probe", "--probe-read", "0:8", "--probe-sha256", "abc"}), HasSubstr("64"));
+  EXPECT_THAT(refused({"--sink", "probe", "--probe-read", "0:8", "--probe-sha256", "abc"}),
+              HasSubstr("64"));
   EXPECT_THAT(refused({"--sink", "probe", "--probe-sha256", digest}), HasSubstr("--probe-read"));
   EXPECT_THAT(refused({"--sink", "probe", "--probe-save", "x"}), HasSubstr("--probe-read"));
 }
@@ -145,7 +156,8 @@ TEST_F(OptionsTest, ProbeDigest) {
 TEST_F(OptionsTest, ProbeOptionsFitTogether) {
   EXPECT_THAT(refused({"--sink", "vhci", "--probe-read", "0:8"}), HasSubstr("--sink probe"));
   EXPECT_THAT(refused({"--sink", "probe", "--probe-command-bytes", "5000"}), HasSubstr("1024"));
-  EXPECT_THAT(refused({"--sink", "probe", "--probe-bench", "5", "--probe-command-bytes", "4096"}), HasSubstr("64 KiB"));
+  EXPECT_THAT(refused({"--sink", "probe", "--probe-bench", "5", "--probe-command-bytes", "4096"}),
+              HasSubstr("64 KiB"));
 }
 
 TEST_F(OptionsTest, UnknownOptionsAreNamed) {

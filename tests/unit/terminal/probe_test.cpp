@@ -1,12 +1,12 @@
 // The probe against simulated devices, without a channel in between.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <optional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "server/terminal/probe/digest.hpp"
 #include "server/terminal/probe/probe_sink.hpp"
@@ -54,7 +54,8 @@ class Bench {
   template <typename T>
   static std::optional<T> field(const Report& report, const std::string& name) {
     for (const Field& field : report.fields) {
-      if (field.name == name && std::holds_alternative<T>(field.value)) return std::get<T>(field.value);
+      if (field.name == name && std::holds_alternative<T>(field.value))
+        return std::get<T>(field.value);
     }
     return std::nullopt;
   }
@@ -72,7 +73,8 @@ class Bench {
     while (auto output = sink_.poll()) {
       moved = true;
       if (auto* submit = std::get_if<Sink::Submit>(&*output)) {
-        if (!drop_everything) devices_.at(submit->device)->submit(std::move(submit->transfer), now_);
+        if (!drop_everything)
+          devices_.at(submit->device)->submit(std::move(submit->transfer), now_);
       } else if (auto* cancel = std::get_if<Sink::Cancel>(&*output)) {
         devices_.at(cancel->device)->cancel(cancel->transfer, now_);
       } else if (auto* control = std::get_if<Sink::IoControl>(&*output)) {

@@ -1,11 +1,11 @@
 // A whole session without RDP: the client's end is a TillRole with a simulated stick.
 #include "server/terminal/session.hpp"
 
+#include <map>
+
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#include <map>
 
 #include "channel/rdpeusb/till_role.hpp"
 #include "server/terminal/probe/probe_sink.hpp"
@@ -24,7 +24,9 @@ class PlayedTill final : public RdpPeer {
     bool goes_away_after_announcing = false;
   };
   PlayedTill(std::unique_ptr<simulator::Device> stick, Behaviour behaviour)
-      : stick_(std::move(stick)), behaviour_(behaviour), wake_(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)) {
+      : stick_(std::move(stick)),
+        behaviour_(behaviour),
+        wake_(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)) {
     events_.emplace_back(Activated{PeerFacts{"kasse", "", "till-01", "192.0.2.1:4711"}});
     if (!behaviour_.channels) {
       events_.emplace_back(ChannelsMissing{});
@@ -36,7 +38,9 @@ class PlayedTill final : public RdpPeer {
     till_.add_device(1, device, now_);
   }
 
-  void add_polled(std::vector<pollfd>& polled) const override { polled.push_back(pollfd{wake_.get(), POLLIN, 0}); }
+  void add_polled(std::vector<pollfd>& polled) const override {
+    polled.push_back(pollfd{wake_.get(), POLLIN, 0});
+  }
   [[nodiscard]] bool input_pending() const override { return false; }
   Status service() override {
     now_ += Duration(1000);
@@ -59,7 +63,9 @@ class PlayedTill final : public RdpPeer {
     events_.emplace_back(ChannelOpened{ticket, ++last_channel_});
     till_.channel_opened(last_channel_, now_);
   }
-  void send(rdpeusb::ChannelId channel, ByteView message) override { till_.receive(channel, message, now_); }
+  void send(rdpeusb::ChannelId channel, ByteView message) override {
+    till_.receive(channel, message, now_);
+  }
   void close_channel(rdpeusb::ChannelId channel) override { till_.channel_closed(channel, now_); }
   Status flush() override { return {}; }
   [[nodiscard]] bool write_blocked() const override { return false; }
@@ -102,10 +108,12 @@ class PlayedTill final : public RdpPeer {
 
 class SessionTest : public testing::Test {
  protected:
-  SessionOutcome run(std::unique_ptr<simulator::Device> stick, PlayedTill::Behaviour behaviour, probe::Options options) {
+  SessionOutcome run(std::unique_ptr<simulator::Device> stick, PlayedTill::Behaviour behaviour,
+                     probe::Options options) {
     options.patience = std::chrono::seconds(2);
     auto till = std::make_unique<PlayedTill>(std::move(stick), behaviour);
-    Session session(1, std::move(till), std::make_unique<probe::ProbeSink>(std::move(options)), {}, reporter_, stop_.get());
+    Session session(1, std::move(till), std::make_unique<probe::ProbeSink>(std::move(options)), {},
+                    reporter_, stop_.get());
     return session.run([this] { activated_ = true; });
   }
 

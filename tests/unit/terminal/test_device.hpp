@@ -1,11 +1,12 @@
-// A device that answers at once: what tests put behind intake and sinks. The simulator's devices, driven without time.
+// A device that answers at once: what tests put behind intake and sinks. The simulator's devices,
+// driven without time.
 #pragma once
-
-#include <gtest/gtest.h>
 
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "server/simulator/factory.hpp"
 

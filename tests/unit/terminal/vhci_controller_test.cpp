@@ -1,8 +1,8 @@
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <fstream>
 #include <iterator>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "server/terminal/vhci/controller.hpp"
 
@@ -22,12 +22,14 @@ constexpr const char* one_taken =
 TEST(VhciStatus, Ports) {
   const auto ports = parse_status(one_taken);
   ASSERT_TRUE(ports.ok()) << ports.error().message;
-  EXPECT_EQ(*ports, (std::vector<Port>{{0, false, false}, {1, false, true}, {8, true, true}, {9, true, false}}));
+  EXPECT_EQ(*ports, (std::vector<Port>{
+                        {0, false, false}, {1, false, true}, {8, true, true}, {9, true, false}}));
 }
 
 TEST(VhciStatus, RefusesOtherFormats) {
   EXPECT_FALSE(parse_status("").ok());
-  EXPECT_FALSE(parse_status("prt sta spd bus dev socket           local_busid\n000 004 000\n").ok()) << "Linux 3.8";
+  EXPECT_FALSE(parse_status("prt sta spd bus dev socket           local_busid\n000 004 000\n").ok())
+      << "Linux 3.8";
   EXPECT_FALSE(parse_status("hub port sta spd dev      sockfd local_busid\nhs  abc\n").ok());
   EXPECT_FALSE(parse_status("hub port sta spd dev      sockfd local_busid\nxx  0000 004\n").ok());
   const auto no_ports = parse_status("hub port sta spd dev      sockfd local_busid\n");
@@ -46,7 +48,9 @@ class KernelControllerTest : public testing::Test {
     write("detach", "");
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
-  void write(const std::string& name, const std::string& text) { std::ofstream(directory_ / name) << text; }
+  void write(const std::string& name, const std::string& text) {
+    std::ofstream(directory_ / name) << text;
+  }
   std::string read(const std::string& name) {
     std::ifstream file(directory_ / name);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -71,15 +75,18 @@ TEST_F(KernelControllerTest, TakesTheFirstFreePortOfTheRightHub) {
 }
 
 TEST_F(KernelControllerTest, UsesFurtherControllers) {
-  write("status", "hub port sta spd dev      sockfd local_busid\nhs  0000 006 003 00010002 000003 1-1\n");
-  write("status.1", "hub port sta spd dev      sockfd local_busid\nhs  0016 004 000 00000000 000000 0-0\n");
+  write("status",
+        "hub port sta spd dev      sockfd local_busid\nhs  0000 006 003 00010002 000003 1-1\n");
+  write("status.1",
+        "hub port sta spd dev      sockfd local_busid\nhs  0016 004 000 00000000 000000 0-0\n");
   const auto port = KernelController(directory_).attach(11, usb::Speed::high);
   ASSERT_TRUE(port.ok()) << port.error().message;
   EXPECT_EQ(*port, 16U);
 }
 
 TEST_F(KernelControllerTest, SaysWhenAllPortsAreTaken) {
-  write("status", "hub port sta spd dev      sockfd local_busid\nhs  0000 006 003 00010002 000003 1-1\n");
+  write("status",
+        "hub port sta spd dev      sockfd local_busid\nhs  0000 006 003 00010002 000003 1-1\n");
   const auto port = KernelController(directory_).attach(11, usb::Speed::high);
   ASSERT_FALSE(port.ok());
   EXPECT_EQ(port.error().code, ErrorCode::unavailable);

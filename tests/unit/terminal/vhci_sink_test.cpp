@@ -1,13 +1,13 @@
 // The vhci sink with a played kernel: a controller that keeps the other half of the socket pair.
 #include "server/terminal/vhci/vhci_sink.hpp"
 
+#include <optional>
+
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <optional>
 
 #include "channel/usb/requests.hpp"
 #include "channel/usbip/codec.hpp"
@@ -43,7 +43,8 @@ class PlayedKernel final : public Controller {
   PlayedKernel& operator=(const PlayedKernel&) = delete;
 
   void send(const Bytes& bytes, std::size_t index = 0) {
-    ASSERT_EQ(::send(sockets.at(index), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+    ASSERT_EQ(::send(sockets.at(index), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
   }
   Bytes received(std::size_t index = 0) {
     Bytes all;
@@ -204,7 +205,8 @@ TEST_F(VhciSinkTest, AnswersLargerThanTheSocketTakesAllArrive) {
   usb::Completion completion;
   completion.id = submit->transfer.id;
   completion.data = Bytes(size);
-  for (std::size_t i = 0; i < size; ++i) completion.data[i] = static_cast<std::uint8_t>(i * 31 >> 3);
+  for (std::size_t i = 0; i < size; ++i)
+    completion.data[i] = static_cast<std::uint8_t>(i * 31 >> 3);
   completion.actual_length = size;
   const Bytes expected = completion.data;
   sink_.completed(device_id, std::move(completion), now);
