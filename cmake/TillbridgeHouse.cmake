@@ -60,6 +60,6 @@ function(tillbridge_fuzz name)
     target_link_libraries(${name}_replay PRIVATE tillbridge_house ${FUZZ_USES})
     add_test(NAME fuzz.${name} COMMAND ${name}_replay
              "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}" "${PROJECT_SOURCE_DIR}/tests/fuzz/regressions/${name}")
-    set_tests_properties(fuzz.${name} PROPERTIES LABELS unit TIMEOUT 120)
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 120)
   endif()
 endfunction()
