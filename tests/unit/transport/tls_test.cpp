@@ -297,27 +297,32 @@ TEST_F(TlsTest, AServerThatDoesNotSpeakTlsIsNamed) {
   EXPECT_THAT(connect_error_->message, HasSubstr("does not speak TLS"));
 }
 
-TEST_F(TlsTest, AStrangerWhoSaysNothingIsDroppedAndTooManyAreNotLetIn) {
-  listen(server_context(), {std::chrono::milliseconds(200), 2});
+TEST_F(TlsTest, AStrangerWhoSaysNothingIsDropped) {
+  listen(server_context(), {std::chrono::milliseconds(50), 2});
+  connect(std::nullopt);
+  EXPECT_THAT(server_refusal().message, HasSubstr("did not finish the TLS handshake"));
+  run_until([&] { return client_.closed; });
+}
+
+TEST_F(TlsTest, TooManyStrangersAreNotLetInUntilSomeLeave) {
+  listen(server_context(), {std::chrono::minutes(10), 2});
   std::array<End, 3> strangers;
   for (End& stranger : strangers) {
     client_ = {};
     connect(std::nullopt);
     stranger.stream = std::move(client_.stream);
   }
-  run_until([&] { return refused_.size() == 3; });
-  EXPECT_EQ(refused_.at(0).code, ErrorCode::limit);
-  EXPECT_THAT(refused_.at(0).message, HasSubstr("2 connections"));
-  EXPECT_THAT(refused_.at(1).message, HasSubstr("did not finish the TLS handshake"));
-  // With the strangers gone, a till gets in.
+  EXPECT_EQ(server_refusal().code, ErrorCode::limit);
+  EXPECT_THAT(refused_.front().message, HasSubstr("2 connections"));
   for (End& stranger : strangers) stranger.stream.reset();
-  client_ = {};
-  run_posted();
+  run_until([&] { return refused_.size() == 3; });
+  // The places are free one turn of the loop later, when the peers' ends are read.
   for (int attempt = 0; attempt < 100 && server_.stream == nullptr; ++attempt) {
-    connect_error_.reset();
     client_ = {};
+    connect_error_.reset();
+    const std::size_t refused_before = refused_.size();
     connect(till_context());
-    if (client_.stream) run_until([&] { return server_.stream != nullptr; });
+    run_until([&] { return server_.stream != nullptr || refused_.size() > refused_before; });
   }
   EXPECT_NE(server_.stream, nullptr);
 }
