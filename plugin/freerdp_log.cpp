@@ -69,7 +69,11 @@ void FreeRdpLog::configure(const LogSettings& settings) {
 
 void FreeRdpLog::write(Level level, const std::string& text) {
   auto* wlog = static_cast<wLog*>(wlog_);
-  WLog_Print(wlog, wlog_level(level), "%s", text.c_str());
+  if (WLog_IsLevelActive(wlog, wlog_level(level))) {
+    // WLog prints the name of the function; the plugin's name tells a person more.
+    WLog_PrintMessage(wlog, WLOG_MESSAGE_TEXT, wlog_level(level), __LINE__, __FILE__, "tillbridge",
+                      "%s", text.c_str());
+  }
   if (level == Level::error && !WLog_IsLevelActive(wlog, WLOG_ERROR)) {
     (void)std::fprintf(stderr, "tillbridge: %s\n", text.c_str());
   }

@@ -118,12 +118,12 @@ void Session::take(rdpeusb::TillRole::Output output) {
     channels_.close(close->channel);
   } else if (const auto* arrived = std::get_if<Role::DeviceInSession>(&output)) {
     log_.write(Level::info, "stick " + label(arrived->device) + " is in the session");
-  } else if (const auto* left = std::get_if<Role::DeviceLeftSession>(&output)) {
-    log_.write(Level::warning, "stick " + label(left->device) +
-                                   " left the session, but stays with this till: " + left->reason);
   } else if (const auto* event = std::get_if<Role::Event>(&output)) {
     log_.write(event->level, event->text);
   }
+  // DeviceLeftSession needs nothing done: the role logs it, and the stick stays with this till for
+  // as long as the RDP connection lasts, since the terminal server may come back for it with a new
+  // control channel.
 }
 
 bool Session::pump_stick(Entry& entry) {
