@@ -103,6 +103,8 @@ class TillRole {
   ~TillRole();
   TillRole(const TillRole&) = delete;
   TillRole& operator=(const TillRole&) = delete;
+  TillRole(TillRole&&) = delete;
+  TillRole& operator=(TillRole&&) = delete;
 
   void channel_opened(ChannelId channel, Instant now);
   /// The other end, or the connection, closed it.

@@ -60,7 +60,7 @@ void DeviceChannel::start(RequestId id, Request& request, Instant now) {
   } else if (std::holds_alternative<FrameNumberPlan>(request.plan)) {
     Outcome outcome;
     outcome.body = pdu::FrameNumberResult{frame_number(now)};
-    finish(id, std::move(outcome));
+    finish(id, outcome);
   } else {
     reset_port(id, request);
   }
@@ -70,7 +70,7 @@ void DeviceChannel::carry_out(RequestId id, const Failure& failure) {
   Outcome outcome;
   outcome.status = failure;
   outcome.body = failed_body(requests_.at(id));
-  finish(id, std::move(outcome));
+  finish(id, outcome);
 }
 
 void DeviceChannel::carry_out(RequestId id, Request& request, ControlPlan& plan) {
@@ -280,7 +280,7 @@ void DeviceChannel::proceed(RequestId id, Request& request) {
   if (request.steps.empty()) {
     Outcome outcome;
     outcome.body = success_body(request);
-    finish(id, std::move(outcome));
+    finish(id, outcome);
     return;
   }
   const usb::SetupPacket setup = request.steps.front();
@@ -319,7 +319,7 @@ void DeviceChannel::transfer_done(RequestId id, Request& request, usb::Completio
           : request.output_buffer_size;
   Outcome outcome = outcome_of(std::move(completion), request.in, length, short_ok);
   if (ended_early && request.ending) outcome.status = *request.ending;
-  finish(id, std::move(outcome));
+  finish(id, outcome);
 }
 
 void DeviceChannel::os_descriptor_step_done(RequestId id, Request& request,

@@ -219,11 +219,11 @@ void DeviceChannel::cancel(RequestId id, const Failure& why) {
   Outcome outcome;
   outcome.status = why;
   outcome.body = failed_body(request);
-  finish(id, std::move(outcome));
+  finish(id, outcome);
 }
 
 /// The one place where an admitted request ends.
-void DeviceChannel::finish(RequestId id, Outcome outcome) {
+void DeviceChannel::finish(RequestId id, const Outcome& outcome) {
   const auto found = requests_.find(id);
   const Request request = std::move(found->second);
   requests_.erase(found);  // from here on the id is free: the server may reuse it

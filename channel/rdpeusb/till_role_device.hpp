@@ -90,7 +90,7 @@ class DeviceChannel {
   void admit(RequestId id, Request request, Instant now);
   void end_registration();
   void cancel(RequestId id, const Failure& why);
-  void finish(RequestId id, Outcome outcome);
+  void finish(RequestId id, const Outcome& outcome);
   void send_completion(RequestId id, const Request& request, const Outcome& outcome);
   void send(Bytes message);
   void pump(Instant now);
