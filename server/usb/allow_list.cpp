@@ -82,12 +82,13 @@ std::optional<std::string> AllowList::refusal(const usb::DeviceDescription& desc
   for (const usb::Configuration& configuration : description.configurations) {
     for (const usb::InterfaceDescriptor& interface : configuration.interfaces) {
       ++interfaces;
-      const std::string which = "interface " + std::to_string(interface.number) + " is of class " +
-                                class_text(interface.interface_class);
-      if (never_passes(interface))
+      if (!never_passes(interface) && (named || passes_by_class(interface))) continue;
+      std::string which = "interface " + std::to_string(interface.number);
+      which += " is of class " + class_text(interface.interface_class);
+      if (never_passes(interface)) {
         return which +
                ", which no till may be given; nothing to do unless it was meant to be a stick";
-      if (named || passes_by_class(interface)) continue;
+      }
       return which + (is_network(interface) ? ", a network card" : "") +
              ", which is not allowed by itself; if this device is meant for a till, add "
              "[[allow]] device = \"" +

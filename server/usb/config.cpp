@@ -4,6 +4,7 @@
 #include <charconv>
 #include <fstream>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "channel/bytes/limits.hpp"
@@ -210,16 +211,14 @@ class Reader {
     if (colon != std::string::npos) {
       address.host = text->substr(0, colon);
       const std::string port = text->substr(colon + 1);
-      const auto parsed = std::from_chars(
-          port.data(), port.data() + port.size(),
-          address.port);  // NOLINT(*-pointer-arithmetic): the interface of from_chars
+      const char* const port_end = std::to_address(port.end());
+      const auto parsed = std::from_chars(port.data(), port_end, address.port);
       const bool bracketed =
           address.host.size() > 2 && address.host.front() == '[' && address.host.back() == ']';
       if (bracketed) address.host = address.host.substr(1, address.host.size() - 2);
       const bool one_address =
           !address.host.empty() && (bracketed || address.host.find(':') == std::string::npos);
-      if (one_address && !port.empty() && parsed.ec == std::errc() &&
-          parsed.ptr == port.data() + port.size()) {  // NOLINT(*-pointer-arithmetic)
+      if (one_address && !port.empty() && parsed.ec == std::errc() && parsed.ptr == port_end) {
         return address;
       }
     }

@@ -37,6 +37,8 @@ class Conversation {
   ~Conversation();
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
+  Conversation(Conversation&&) = delete;
+  Conversation& operator=(Conversation&&) = delete;
 
   void receive(ByteView bytes);
   /// The next bytes for the peer; nothing if there are none now, or ever again once ended() says

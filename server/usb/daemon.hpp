@@ -41,6 +41,8 @@ class Daemon {
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
+  Daemon(Daemon&&) = delete;
+  Daemon& operator=(Daemon&&) = delete;
 
   [[nodiscard]] std::optional<StartFailure> start();
   /// Reads the configuration file again. Mapping, allow-list and log level take effect at once, in

@@ -39,6 +39,8 @@ class Lease {
   ~Lease();
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
+  Lease(Lease&&) = delete;
+  Lease& operator=(Lease&&) = delete;
 
   /// Called once, by the registry.
   void start(StickSource& source, const std::string& busid, Stick::Events events);

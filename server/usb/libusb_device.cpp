@@ -1,9 +1,6 @@
 #include "server/usb/libusb_device.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <set>
-#include <thread>
 #include <utility>
 
 #include "server/usb/log.hpp"
@@ -12,88 +9,7 @@ namespace tillbridge::server {
 
 namespace {
 
-/// The kernel chooses a configuration a moment after it announced the device.
-constexpr int configuration_tries = 40;
-constexpr std::chrono::milliseconds configuration_pause{50};
-/// A kernel driver may come back between its detaching and our claim.
-constexpr int claim_tries = 3;
 constexpr std::size_t setup_bytes = LIBUSB_CONTROL_SETUP_SIZE;
-
-std::string libusb_text(int code) {
-  return libusb_strerror(static_cast<libusb_error>(code));
-}
-
-std::set<int> interface_numbers(const usb::DeviceDescription& description,
-                                std::uint8_t configuration) {
-  std::set<int> numbers;
-  if (const usb::Configuration* found = description.find_configuration(configuration)) {
-    for (const usb::InterfaceDescriptor& interface : found->interfaces)
-      numbers.insert(interface.number);
-  }
-  return numbers;
-}
-
-// Takes one interface from whatever kernel driver has it. Detached by hand, not by libusb's
-// automatic mode: that one would bring the driver back when the interface is released, and the
-// machine would mount the stick.
-int claim_interface(libusb_device_handle* handle, int number) {
-  int code = LIBUSB_ERROR_BUSY;
-  for (int attempt = 0; attempt < claim_tries && code == LIBUSB_ERROR_BUSY; ++attempt) {
-    if (libusb_kernel_driver_active(handle, number) == 1) {
-      const int detached = libusb_detach_kernel_driver(handle, number);
-      if (detached != LIBUSB_SUCCESS && detached != LIBUSB_ERROR_NOT_FOUND) return detached;
-    }
-    code = libusb_claim_interface(handle, number);
-  }
-  return code;
-}
-
-int claim_interfaces(libusb_device_handle* handle, const std::set<int>& numbers) {
-  for (const int number : numbers) {
-    const int code = claim_interface(handle, number);
-    if (code != LIBUSB_SUCCESS) return code;
-  }
-  return LIBUSB_SUCCESS;
-}
-
-Error claim_error(const std::string& what, int code) {
-  switch (code) {
-    case LIBUSB_ERROR_ACCESS:
-      return fail(ErrorCode::refused,
-                  what +
-                      ": permission denied; install the udev rules of tillbridge "
-                      "(70-tillbridge.rules) and plug the stick in again");
-    case LIBUSB_ERROR_BUSY:
-      return fail(ErrorCode::refused,
-                  what +
-                      ": another program of this machine uses the stick (usbip-host or a virtual "
-                      "machine?); stop it and plug the stick in again");
-    case LIBUSB_ERROR_NO_DEVICE:
-      return fail(ErrorCode::unavailable, what + ": the stick was unplugged");
-    default:
-      return fail(ErrorCode::io, what + ": " + libusb_text(code) +
-                                     "; plug the stick in again, and try another port");
-  }
-}
-
-usb::TransferStatus host_request_status(int code) {
-  switch (code) {
-    case LIBUSB_SUCCESS:
-      return usb::TransferStatus::success;
-    case LIBUSB_ERROR_PIPE:
-    case LIBUSB_ERROR_NOT_FOUND:  // no such configuration, setting or endpoint: a device would
-                                  // stall
-      return usb::TransferStatus::stall;
-    case LIBUSB_ERROR_NO_DEVICE:
-      return usb::TransferStatus::device_gone;
-    case LIBUSB_ERROR_TIMEOUT:
-      return usb::TransferStatus::timeout;
-    case LIBUSB_ERROR_NOT_SUPPORTED:
-      return usb::TransferStatus::refused;
-    default:
-      return usb::TransferStatus::error;
-  }
-}
 
 usb::TransferStatus submit_status(int code) {
   switch (code) {
@@ -146,6 +62,8 @@ struct LibusbDevice::Flight {
   ~Flight() { libusb_free_transfer(transfer); }
   Flight(const Flight&) = delete;
   Flight& operator=(const Flight&) = delete;
+  Flight(Flight&&) = delete;
+  Flight& operator=(Flight&&) = delete;
 
   transport::Loop& loop;
   FlightCount& flights;
@@ -156,76 +74,6 @@ struct LibusbDevice::Flight {
   bool delivered = false;  // the user has its answer already: the device left, or the user did
 };
 
-struct LibusbDevice::Worksite {
-  std::string busid;
-  usb::DeviceDescription description;
-  libusb_device* device = nullptr;
-  libusb_device_handle* handle = nullptr;
-  std::uint8_t configuration = 0;
-
-  Result<Claimed> open() {
-    const Sysfs sysfs;
-    if (const Status awake = sysfs.keep_awake(busid); !awake) log::warning(awake.error().message);
-    auto active = sysfs.active_configuration(busid);
-    for (int tries = 0; !active && tries < configuration_tries; ++tries) {
-      std::this_thread::sleep_for(configuration_pause);
-      active = sysfs.active_configuration(busid);
-    }
-    configuration = active.value_or(0);
-    int code = libusb_open(device, &handle);
-    if (code != LIBUSB_SUCCESS) {
-      handle = nullptr;
-      return claim_error("the stick at port " + busid + " cannot be opened", code);
-    }
-    code = claim_interfaces(handle, interface_numbers(description, configuration));
-    if (code != LIBUSB_SUCCESS) {
-      close();
-      return claim_error("the stick at port " + busid + " cannot be claimed", code);
-    }
-    return Claimed{handle, configuration};
-  }
-
-  // Closing releases the interfaces. The kernel's drivers are not called back: see Stick.
-  void close() {
-    if (handle != nullptr) libusb_close(std::exchange(handle, nullptr));
-  }
-
-  // usbfs changes a configuration only while nobody holds an interface, so they are given up for a
-  // moment. The kernel may bind its drivers to the new configuration's interfaces; claiming takes
-  // them away again.
-  int set_configuration(std::uint8_t value) {
-    for (const int number : interface_numbers(description, configuration)) {
-      libusb_release_interface(handle, number);
-    }
-    const int code = libusb_set_configuration(handle, value == 0 ? -1 : value);
-    if (code == LIBUSB_SUCCESS) configuration = value;
-    const int claimed = claim_interfaces(handle, interface_numbers(description, configuration));
-    if (claimed != LIBUSB_SUCCESS) {
-      log::warning(
-          claim_error("the stick at port " + busid + " cannot be claimed again", claimed).message);
-    }
-    return code != LIBUSB_SUCCESS ? code : claimed;
-  }
-
-  int reset() {
-    const int code = libusb_reset_device(handle);
-    // The device came back as another one, or not at all: hot-plug tells the rest.
-    return code == LIBUSB_ERROR_NOT_FOUND ? LIBUSB_ERROR_NO_DEVICE : code;
-  }
-
-  int carry_out(const usb::HostRequest& request) {
-    if (const auto* set = std::get_if<usb::SetConfiguration>(&request))
-      return set_configuration(set->value);
-    if (const auto* set = std::get_if<usb::SetInterface>(&request)) {
-      return libusb_set_interface_alt_setting(handle, set->interface_number,
-                                              set->alternate_setting);
-    }
-    if (const auto* clear = std::get_if<usb::ClearHalt>(&request))
-      return libusb_clear_halt(handle, clear->endpoint);
-    return reset();
-  }
-};
-
 LibusbDevice::LibusbDevice(transport::Loop& loop, FlightCount& flights, libusb_device* device,
                            usb::DeviceDescription description, Events events)
     : loop_(loop),
@@ -233,11 +81,7 @@ LibusbDevice::LibusbDevice(transport::Loop& loop, FlightCount& flights, libusb_d
       device_(device),
       description_(std::move(description)),
       events_(std::move(events)),
-      worksite_(std::make_shared<Worksite>()) {
-  worksite_->busid = description_.path;
-  worksite_->description = description_;
-  worksite_->device = device_;
-}
+      worksite_(std::make_shared<LibusbWorksite>(device, description_)) {}
 
 LibusbDevice::~LibusbDevice() {
   worker_.reset();  // waits for what it does
@@ -305,14 +149,14 @@ void LibusbDevice::claim() {
   state_ = State::claiming;
   if (!worker_) worker_ = std::make_unique<Worker>();
   worker_->run([&loop = loop_, weak = weak_from_this(), site = worksite_] {
-    const Result<Claimed> result = site->open();
+    const Result<LibusbWorksite::Claimed> result = site->open();
     loop.post([weak, result] {
       if (const auto self = weak.lock()) self->claimed(result);
     });
   });
 }
 
-void LibusbDevice::claimed(const Result<Claimed>& result) {
+void LibusbDevice::claimed(const Result<LibusbWorksite::Claimed>& result) {
   if (result) {
     state_ = State::claimed;
     handle_ = result->handle;
@@ -481,8 +325,8 @@ void LibusbDevice::transfer_done(usb::TransferId id) {
 void LibusbDevice::run_host_request(usb::TransferId id, const usb::HostRequest& request) {
   host_request_ = id;
   worker_->run([&loop = loop_, weak = weak_from_this(), site = worksite_, id, request] {
-    const usb::TransferStatus status = host_request_status(site->carry_out(request));
-    loop.post([weak, id, status, configuration = site->configuration] {
+    const usb::TransferStatus status = site->carry_out(request);
+    loop.post([weak, id, status, configuration = site->configuration()] {
       const auto self = weak.lock();
       if (!self) return;
       self->description_.active_configuration = configuration;

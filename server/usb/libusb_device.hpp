@@ -16,8 +16,8 @@
 
 #include "channel/transport/loop.hpp"
 #include "channel/usb/requests.hpp"
+#include "server/usb/libusb_worksite.hpp"
 #include "server/usb/stick_source.hpp"
-#include "server/usb/sysfs.hpp"
 #include "server/usb/worker.hpp"
 
 namespace tillbridge::server {
@@ -54,6 +54,8 @@ class LibusbDevice : public std::enable_shared_from_this<LibusbDevice> {
   ~LibusbDevice();
   LibusbDevice(const LibusbDevice&) = delete;
   LibusbDevice& operator=(const LibusbDevice&) = delete;
+  LibusbDevice(LibusbDevice&&) = delete;
+  LibusbDevice& operator=(LibusbDevice&&) = delete;
 
   [[nodiscard]] const usb::DeviceDescription& description() const noexcept { return description_; }
   [[nodiscard]] libusb_device* device() const noexcept { return device_; }
@@ -76,17 +78,10 @@ class LibusbDevice : public std::enable_shared_from_this<LibusbDevice> {
   enum class State : std::uint8_t { idle, claiming, claimed, releasing };
   enum class UserState : std::uint8_t { none, waiting, answered, ready };
   struct Flight;
-  struct Claimed {
-    libusb_device_handle* handle = nullptr;
-    std::uint8_t configuration = 0;
-  };
-  /// What the worker knows of the open device; touched by its tasks only.
-  struct Worksite;
-
   void settle();
   void claim();
   void release();
-  void claimed(const Result<Claimed>& result);
+  void claimed(const Result<LibusbWorksite::Claimed>& result);
   void answer_open(Status status);
   void submit_to_libusb(usb::Transfer transfer);
   void run_host_request(usb::TransferId id, const usb::HostRequest& request);
@@ -113,7 +108,7 @@ class LibusbDevice : public std::enable_shared_from_this<LibusbDevice> {
   std::optional<usb::TransferId> host_request_;  // what the worker carries out now
   std::deque<usb::Transfer> waiting_;            // behind it; bounded by the exporter's limits
 
-  std::shared_ptr<Worksite> worksite_;
+  std::shared_ptr<LibusbWorksite> worksite_;
   std::unique_ptr<Worker> worker_;  // from the first claim on
 };
 

@@ -89,6 +89,8 @@ class LibusbStick final : public Stick {
   ~LibusbStick() override { device_->end_use(); }
   LibusbStick(const LibusbStick&) = delete;
   LibusbStick& operator=(const LibusbStick&) = delete;
+  LibusbStick(LibusbStick&&) = delete;
+  LibusbStick& operator=(LibusbStick&&) = delete;
 
   [[nodiscard]] const usb::DeviceDescription& description() const override {
     return device_->description();

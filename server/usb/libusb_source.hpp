@@ -16,6 +16,10 @@ class LibusbSource final : public StickSource {
  public:
   explicit LibusbSource(transport::Loop& loop);
   ~LibusbSource() override;
+  LibusbSource(const LibusbSource&) = delete;
+  LibusbSource& operator=(const LibusbSource&) = delete;
+  LibusbSource(LibusbSource&&) = delete;
+  LibusbSource& operator=(LibusbSource&&) = delete;
 
   void start(Observer observer) override;
   void hold(const std::string& busid) override;

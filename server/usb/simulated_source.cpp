@@ -58,6 +58,8 @@ class SimulatedSource::SimulatedStick final : public Stick {
 
   SimulatedStick(const SimulatedStick&) = delete;
   SimulatedStick& operator=(const SimulatedStick&) = delete;
+  SimulatedStick(SimulatedStick&&) = delete;
+  SimulatedStick& operator=(SimulatedStick&&) = delete;
 
   [[nodiscard]] const usb::DeviceDescription& description() const override {
     return slot_ != nullptr ? slot_->device->description() : gone_description_;

@@ -17,6 +17,10 @@ class SimulatedSource final : public StickSource {
   /// The devices' paths are their bus ids and must differ.
   SimulatedSource(transport::Loop& loop, std::vector<std::unique_ptr<simulator::Device>> devices);
   ~SimulatedSource() override;
+  SimulatedSource(const SimulatedSource&) = delete;
+  SimulatedSource& operator=(const SimulatedSource&) = delete;
+  SimulatedSource(SimulatedSource&&) = delete;
+  SimulatedSource& operator=(SimulatedSource&&) = delete;
 
   void start(Observer observer) override;
   void hold(const std::string&) override {}    // no kernel driver here

@@ -22,6 +22,8 @@ class SimulationControl {
   ~SimulationControl();
   SimulationControl(const SimulationControl&) = delete;
   SimulationControl& operator=(const SimulationControl&) = delete;
+  SimulationControl(SimulationControl&&) = delete;
+  SimulationControl& operator=(SimulationControl&&) = delete;
 
   struct Impl;
   explicit SimulationControl(std::shared_ptr<Impl> impl);

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <tuple>
 
 #include "channel/bytes/result.hpp"
 #include "channel/usb/descriptors.hpp"
@@ -37,7 +38,10 @@ class StickPattern {
   /// "VID:PID" alone is not a pattern for a stick, but is what the allow-list holds.
   struct Model {
     std::uint16_t vendor_id = 0, product_id = 0;
-    auto operator<=>(const Model&) const = default;
+    bool operator==(const Model&) const = default;
+    bool operator<(const Model& other) const {
+      return std::tie(vendor_id, product_id) < std::tie(other.vendor_id, other.product_id);
+    }
   };
   [[nodiscard]] static Result<Model> parse_model(std::string_view text);
 

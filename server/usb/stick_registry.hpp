@@ -42,6 +42,8 @@ class StickRegistry {
   ~StickRegistry();
   StickRegistry(const StickRegistry&) = delete;
   StickRegistry& operator=(const StickRegistry&) = delete;
+  StickRegistry(StickRegistry&&) = delete;
+  StickRegistry& operator=(StickRegistry&&) = delete;
 
   /// `changed` is called after anything that may change what a till gets (never from within a call
   /// of this class): look at sticks() again.

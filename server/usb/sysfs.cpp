@@ -2,7 +2,7 @@
 
 #include <charconv>
 #include <fstream>
-#include <iterator>
+#include <memory>
 
 #include "channel/bytes/limits.hpp"
 
@@ -27,9 +27,7 @@ usb::Speed speed_of(const std::string& megabits) {
 std::optional<std::uint8_t> small_number(const std::optional<std::string>& text) {
   if (!text) return std::nullopt;
   std::uint8_t value = 0;
-  const auto parsed =
-      std::from_chars(text->data(), text->data() + text->size(),
-                      value);  // NOLINT(*-pointer-arithmetic): the interface of from_chars
+  const auto parsed = std::from_chars(text->data(), std::to_address(text->end()), value);
   if (parsed.ec != std::errc()) return std::nullopt;
   return value;
 }

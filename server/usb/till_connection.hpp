@@ -40,6 +40,8 @@ class TillConnection {
   ~TillConnection();
   TillConnection(const TillConnection&) = delete;
   TillConnection& operator=(const TillConnection&) = delete;
+  TillConnection(TillConnection&&) = delete;
+  TillConnection& operator=(TillConnection&&) = delete;
 
   void start();
   /// Sticks, mapping or leases changed.

@@ -24,6 +24,8 @@ class UsbipConnection {
   ~UsbipConnection();
   UsbipConnection(const UsbipConnection&) = delete;
   UsbipConnection& operator=(const UsbipConnection&) = delete;
+  UsbipConnection(UsbipConnection&&) = delete;
+  UsbipConnection& operator=(UsbipConnection&&) = delete;
 
   void start();
   /// Sticks or mapping changed: ends a lease that is not allowed any more.

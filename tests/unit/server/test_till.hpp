@@ -33,6 +33,8 @@ class TestTill {
   ~TestTill();
   TestTill(const TestTill&) = delete;
   TestTill& operator=(const TestTill&) = delete;
+  TestTill(TestTill&&) = delete;
+  TestTill& operator=(TestTill&&) = delete;
 
   std::vector<link::Granted> granted;
   std::vector<link::Revoked> revoked;
