@@ -177,6 +177,7 @@ int LIBUSB_CALL LibusbSource::Impl::on_hotplug(libusb_context* /*context*/, libu
   if (event == LIBUSB_HOTPLUG_EVENT_DEVICE_ARRIVED) {
     const std::string busid = busid_of(device);
     if (busid.empty()) return 0;  // a root hub
+    if (impl->sysfs.imported(busid)) return 0;
     item.arrived = impl->sysfs.describe(busid);
   }
   {

@@ -98,6 +98,14 @@ bool Sysfs::present(const std::string& busid, std::uint8_t device_number) const 
   return small_number(attribute(busid, "devnum")) == device_number;
 }
 
+bool Sysfs::imported(const std::string& busid) const {
+  // The entry is a link to the device's place below its host controller,
+  // /sys/devices/platform/vhci_hcd.0/...
+  std::error_code problem;
+  const std::filesystem::path place = std::filesystem::canonical(devices_ / busid, problem);
+  return !problem && place.string().find("/vhci_hcd") != std::string::npos;
+}
+
 Status Sysfs::keep_awake(const std::string& busid) const {
   if (attribute(busid, "power/control") == "on") return {};
   std::ofstream stream(devices_ / busid / "power/control");

@@ -28,6 +28,9 @@ class Sysfs {
   [[nodiscard]] std::optional<std::uint8_t> active_configuration(const std::string& busid) const;
   /// Whether the device with this number on its bus is (still) there.
   [[nodiscard]] bool present(const std::string& busid, std::uint8_t device_number) const;
+  /// Whether this machine itself got the device over the network (vhci-hcd). Such a one is never
+  /// exported again: it may be one of our own sticks, attached on this very machine.
+  [[nodiscard]] bool imported(const std::string& busid) const;
   /// Switches autosuspend off for it (power/control = on). An error if this user may not; no harm
   /// if it was off.
   [[nodiscard]] Status keep_awake(const std::string& busid) const;

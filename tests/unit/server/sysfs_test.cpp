@@ -82,6 +82,15 @@ TEST_F(SysfsTest, PresenceGoesByTheDeviceNumber) {
   EXPECT_FALSE(sysfs_.present("1-1.4", 8)) << "plugged in anew";
 }
 
+TEST_F(SysfsTest, KnowsWhatCameOverTheNetwork) {
+  std::filesystem::create_directories(folder_ / "platform/vhci_hcd.0/usb3/3-1");
+  std::filesystem::create_directory_symlink(folder_ / "platform/vhci_hcd.0/usb3/3-1",
+                                            folder_ / "3-1");
+  EXPECT_TRUE(sysfs_.imported("3-1"));
+  EXPECT_FALSE(sysfs_.imported("1-1.4"));
+  EXPECT_FALSE(sysfs_.imported("9-9"));
+}
+
 TEST_F(SysfsTest, KeepsTheStickAwake) {
   EXPECT_TRUE(sysfs_.keep_awake("1-1.4").ok());
   std::ifstream stream(folder_ / "1-1.4/power/control");
