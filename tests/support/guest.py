@@ -126,7 +126,7 @@ class Guest:
     """One boot that runs one command. `answers` maps the words the guest may ask for to functions(arguments) -> text."""
 
     def __init__(self, command, devices=(), answers=None, directory="/tmp", log=None, memory_mib=1024):
-        self.command, self.devices, self.answers = command, list(devices), answers or {}
+        self.command, self.devices, self.answers = command, list(devices), answers if answers is not None else {}
         self.directory = pathlib.Path(directory)
         self.log = log or (lambda text: print(text, flush=True))
         self.memory_mib = memory_mib
