@@ -93,7 +93,7 @@ void DeviceIntake::judge(DeviceId device, Reading& reading) {
   }
   description.speed = speed_of(reading.announced, description);
   outputs_.emplace_back(
-      Admitted{Device{device, std::move(reading.announced), std::move(description)}});
+      Admitted{SessionDevice{device, std::move(reading.announced), std::move(description)}});
 }
 
 void DeviceIntake::advance(Instant now) {

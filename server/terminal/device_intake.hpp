@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <variant>
 
 #include "channel/bytes/instant.hpp"
@@ -19,7 +20,10 @@ namespace tillbridge::terminal {
 /// VID and PID.
 struct Model {
   std::uint16_t vendor_id = 0, product_id = 0;
-  auto operator<=>(const Model&) const = default;
+  bool operator==(const Model&) const = default;
+  bool operator<(const Model& other) const {
+    return std::tie(vendor_id, product_id) < std::tie(other.vendor_id, other.product_id);
+  }
 };
 
 /// The speed that the descriptors speak of. ADD_DEVICE only knows "high speed or not", and
@@ -41,7 +45,7 @@ class DeviceIntake {
     usb::TransferId transfer;
   };
   struct Admitted {
-    Device device;
+    SessionDevice device;
   };
   struct Refused {
     DeviceId device;

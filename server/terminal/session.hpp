@@ -89,7 +89,7 @@ class Session {
   void drain();
   void send_waiting();
   void finish(std::string reason);
-  void report(Report report) { reporter_.report(number_, report); }
+  void report(const Report& report) { reporter_.report(number_, report); }
 
   std::uint32_t number_;
   std::unique_ptr<RdpPeer> peer_;

@@ -20,7 +20,7 @@ namespace tillbridge::terminal {
 using rdpeusb::DeviceId;
 
 /// A device that was read and let in.
-struct Device {
+struct SessionDevice {
   DeviceId id = 0;
   rdpeusb::AnnouncedDevice announced;
   usb::DeviceDescription description;  ///< `speed` is what the descriptors say, see speed_of()
@@ -64,7 +64,7 @@ class Sink {
   Sink(const Sink&) = delete;
   Sink& operator=(const Sink&) = delete;
 
-  virtual void device_arrived(Device device, Instant now) = 0;
+  virtual void device_arrived(SessionDevice device, Instant now) = 0;
   /// All its transfers have been completed before.
   virtual void device_gone(DeviceId device, const std::string& reason, Instant now) = 0;
   virtual void completed(DeviceId device, usb::Completion completion, Instant now) = 0;

@@ -417,12 +417,13 @@ std::optional<DeviceProbe::Output> MassStorageProbe::poll() {
   return output;
 }
 
-void MassStorageProbe::report(std::string event, std::string text, std::vector<Field> fields) {
+void MassStorageProbe::report(std::string event, const std::string& text,
+                              std::vector<Field> fields) {
   fields.insert(fields.begin(), {"device", name_});
   outputs_.emplace_back(Report{std::move(event), name_ + ": " + text, std::move(fields)});
 }
 
-void MassStorageProbe::fail_with(std::string text) {
+void MassStorageProbe::fail_with(const std::string& text) {
   if (stage_ == Stage::done) return;
   constexpr std::array<const char*, 11> names{"SET_CONFIGURATION",
                                               "GET MAX LUN",

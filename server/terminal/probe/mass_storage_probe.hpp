@@ -55,9 +55,9 @@ class MassStorageProbe final : public DeviceProbe {
   void enter(Stage stage);
   void command_ended(massstorage::CommandResult& result);
   void host_turn();
-  void fail_with(std::string text);
+  void fail_with(const std::string& text);
   void succeed();
-  void report(std::string event, std::string text, std::vector<Field> fields);
+  void report(std::string event, const std::string& text, std::vector<Field> fields);
 
   void inquired(const massstorage::CommandResult& result);
   void sized();

@@ -5,7 +5,7 @@
 
 namespace tillbridge::terminal::probe {
 
-void ProbeSink::device_arrived(Device device, Instant now) {
+void ProbeSink::device_arrived(SessionDevice device, Instant now) {
   const std::string name = device.description.label();
   auto& entry = probing_[device.id];
   entry = Probing{name, make_probe(name, device.description, options_)};

@@ -18,7 +18,7 @@ class ProbeSink final : public Sink {
  public:
   explicit ProbeSink(Options options) : options_(std::move(options)) {}
 
-  void device_arrived(Device device, Instant now) override;
+  void device_arrived(SessionDevice device, Instant now) override;
   void device_gone(DeviceId device, const std::string& reason, Instant now) override;
   void completed(DeviceId device, usb::Completion completion, Instant now) override;
   void io_control_completed(DeviceId device, Instant now) override;

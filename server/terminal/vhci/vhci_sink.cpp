@@ -25,7 +25,7 @@ VhciSink::~VhciSink() {
   for (auto& [device, attached] : attached_) detach(attached, true);
 }
 
-void VhciSink::device_arrived(Device device, Instant /*now*/) {
+void VhciSink::device_arrived(SessionDevice device, Instant /*now*/) {
   std::array<int, 2> halves{-1, -1};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, halves.data()) != 0) {
     outputs_.emplace_back(Retract{device.id, "no socket pair for vhci-hcd: " + system_error()});

@@ -22,7 +22,7 @@ class VhciSink final : public Sink {
   VhciSink(const VhciSink&) = delete;
   VhciSink& operator=(const VhciSink&) = delete;
 
-  void device_arrived(Device device, Instant now) override;
+  void device_arrived(SessionDevice device, Instant now) override;
   void device_gone(DeviceId device, const std::string& reason, Instant now) override;
   void completed(DeviceId device, usb::Completion completion, Instant now) override;
   void session_ended(Instant now) override;

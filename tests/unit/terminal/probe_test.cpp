@@ -26,7 +26,7 @@ class Bench {
   explicit Bench(Options options) : sink_(std::move(options)) {}
 
   void plug_in(simulator::Device& device, DeviceId id = device_id) {
-    Device arrived;
+    SessionDevice arrived;
     arrived.id = id;
     arrived.description = device.description();
     devices_[id] = &device;

@@ -65,8 +65,8 @@ class PlayedKernel final : public Controller {
 
 class VhciSinkTest : public testing::Test {
  protected:
-  Device disk(DeviceId id = device_id) {
-    Device device;
+  SessionDevice disk(DeviceId id = device_id) {
+    SessionDevice device;
     device.id = id;
     device.description = simulated_disk()->description();
     return device;
@@ -194,7 +194,7 @@ TEST_F(VhciSinkTest, AnswersLargerThanTheSocketTakesAllArrive) {
   command.in = true;
   command.endpoint = 1;
   command.length = size;
-  const Device described = disk();
+  const SessionDevice described = disk();
   for (const auto& endpoint : described.description.configurations[0].interfaces[0].endpoints) {
     if ((endpoint.address & 0x80U) != 0) command.endpoint = endpoint.address & 0x0FU;
   }
