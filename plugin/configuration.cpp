@@ -243,6 +243,34 @@ Result<Configuration> read(const toml::table& root, const Arguments& arguments) 
   return configuration;
 }
 
+/// HOST, HOST:PORT, [V6], [V6]:PORT, or a bare IPv6 address, which has more than one colon.
+Status parse_server(const std::string& value, Arguments& parsed) {
+  const std::string option = "/dvc:tillbridge: 'server:" + value + "' ";
+  std::string host = value;
+  std::optional<std::string> port;
+  if (value.front() == '[') {
+    const std::size_t bracket = value.find(']');
+    const bool ends = bracket != std::string::npos && bracket + 1 == value.size();
+    const bool port_follows = bracket != std::string::npos && !ends && value[bracket + 1] == ':';
+    if (!ends && !port_follows) {
+      return mistake(option + "is not an address in brackets; write server:[2001:db8::7]:4711");
+    }
+    host = value.substr(1, bracket - 1);
+    if (port_follows) port = value.substr(bracket + 2);
+  } else if (std::count(value.begin(), value.end(), ':') == 1) {
+    host = value.substr(0, value.find(':'));
+    port = value.substr(value.find(':') + 1);
+  }
+  if (host.empty()) return mistake(option + "names no host");
+  parsed.server_host = host;
+  if (!port) return {};
+  parsed.server_port = parse_port(*port);
+  if (parsed.server_port) return {};
+  std::string message = option + "has no valid port: '";
+  message += *port + "' must be a number from 1 to 65535";
+  return mistake(std::move(message));
+}
+
 }  // namespace
 
 Result<Arguments> parse_arguments(const std::vector<std::string>& arguments) {
@@ -263,34 +291,8 @@ Result<Arguments> parse_arguments(const std::vector<std::string>& arguments) {
       parsed.file = value;
       continue;
     }
-    // HOST, HOST:PORT, [V6], [V6]:PORT, or a bare IPv6 address, which has more than one colon.
-    std::string host = value;
-    std::string port;
-    bool has_port = false;
-    if (value.front() == '[') {
-      const std::size_t bracket = value.find(']');
-      const std::string rest = bracket == std::string::npos ? "?" : value.substr(bracket + 1);
-      if (!rest.empty() && rest.front() != ':') {
-        return mistake("/dvc:tillbridge: 'server:" + value +
-                       "' is not an address in brackets; write server:[2001:db8::7]:4711");
-      }
-      host = value.substr(1, bracket - 1);
-      has_port = !rest.empty();
-      if (has_port) port = rest.substr(1);
-    } else if (std::count(value.begin(), value.end(), ':') == 1) {
-      host = value.substr(0, value.find(':'));
-      port = value.substr(value.find(':') + 1);
-      has_port = true;
-    }
-    if (host.empty()) return mistake("/dvc:tillbridge: 'server:" + value + "' names no host");
-    if (has_port) {
-      parsed.server_port = parse_port(port);
-      if (!parsed.server_port) {
-        return mistake("/dvc:tillbridge: '" + port + "' in 'server:" + value +
-                       "' is not a port; it must be from 1 to 65535");
-      }
-    }
-    parsed.server_host = host;
+    const Status address = parse_server(value, parsed);
+    if (!address) return address.error();
   }
   return parsed;
 }

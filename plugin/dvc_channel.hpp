@@ -36,6 +36,7 @@ class DvcChannel {
   enum class Written : std::uint8_t { queued, closed, failed };
 
   explicit DvcChannel(IWTSVirtualChannel* channel) : channel_(channel) {}
+  ~DvcChannel() = default;
   DvcChannel(const DvcChannel&) = delete;
   DvcChannel& operator=(const DvcChannel&) = delete;
 

@@ -6,6 +6,7 @@
 // and work: this returns success always, and says in the log what is missing (FreeRdpLog).
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,10 +53,9 @@ SessionFacts facts_of(const rdpSettings* settings) {
 }
 
 std::vector<std::string> arguments_of(const ADDIN_ARGV* data) {
-  std::vector<std::string> arguments;
-  for (int index = 1; data != nullptr && index < data->argc; ++index)
-    arguments.emplace_back(data->argv[index]);
-  return arguments;
+  if (data == nullptr || data->argc < 1) return {};
+  const std::span words(data->argv, static_cast<std::size_t>(data->argc));
+  return {words.begin() + 1, words.end()};  // the first one is our own name
 }
 
 /// Everything in one place that keeps us from working in this connection.
@@ -101,13 +101,14 @@ void enter(IDRDYNVC_ENTRY_POINTS* freerdp) {
 }  // namespace
 }  // namespace tillbridge::plugin
 
+// NOLINTBEGIN(readability-identifier-naming): the name is FreeRDP's
 extern "C" __attribute__((visibility("default"))) UINT VCAPITYPE
-DVCPluginEntry(IDRDYNVC_ENTRY_POINTS* pEntryPoints);
+DVCPluginEntry(IDRDYNVC_ENTRY_POINTS* entry_points);
 
-UINT VCAPITYPE
-DVCPluginEntry(IDRDYNVC_ENTRY_POINTS* pEntryPoints) {  // FreeRDP looks it up by this name
+UINT VCAPITYPE DVCPluginEntry(IDRDYNVC_ENTRY_POINTS* entry_points) {
+  // NOLINTEND(readability-identifier-naming)
   try {
-    tillbridge::plugin::enter(pEntryPoints);
+    tillbridge::plugin::enter(entry_points);
   } catch (const std::exception& problem) {
     try {
       tillbridge::plugin::FreeRdpLog().write(

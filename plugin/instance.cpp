@@ -78,10 +78,10 @@ struct Instance::Callback {
     return guarded([&]() -> UINT {
       Callback& me = self(callback);
       me.channel->closed();
-      const auto worker = me.worker;
-      const ChannelId id = me.id;
+      const auto its_worker = me.worker;
+      const ChannelId its_id = me.id;
       me.over = true;  // from here on it may be freed
-      worker->closed(id);
+      its_worker->closed(its_id);
       return CHANNEL_RC_OK;
     });
   }

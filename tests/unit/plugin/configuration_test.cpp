@@ -197,9 +197,10 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Mistake{"sever:a", "option 'sever' is not known; did you mean 'server'?"},
                     Mistake{"server:", "option 'server' needs a value"},
                     Mistake{"config", "option 'config' needs a value"},
-                    Mistake{"server:a:0", "'0' in 'server:a:0' is not a port"},
-                    Mistake{"server:a:", "'' in 'server:a:' is not a port"},
-                    Mistake{"server:a:99999", "'99999' in 'server:a:99999' is not a port"},
+                    Mistake{"server:a:0", "'server:a:0' has no valid port: '0' must be"},
+                    Mistake{"server:a:", "'server:a:' has no valid port: '' must be"},
+                    Mistake{"server:a:99999",
+                            "'server:a:99999' has no valid port: '99999' must be"},
                     Mistake{"server::1", "names no host"},
                     Mistake{"server:[::1", "not an address in brackets"},
                     Mistake{"server:[::1]x", "not an address in brackets"}));
