@@ -68,6 +68,12 @@ bool never_passes(const usb::InterfaceDescriptor& interface) {
          interface.interface_class == usb::class_code::hub;
 }
 
+std::string not_allowed_by_itself(std::string what, const std::string& model) {
+  what += ", which is not allowed by itself; if this device is meant for a till, add [[allow]] ";
+  what += "device = \"" + model + "\" to the configuration and reload";
+  return what;
+}
+
 }  // namespace
 
 std::optional<std::string> AllowList::refusal(const usb::DeviceDescription& description) const {
@@ -83,16 +89,16 @@ std::optional<std::string> AllowList::refusal(const usb::DeviceDescription& desc
     for (const usb::InterfaceDescriptor& interface : configuration.interfaces) {
       ++interfaces;
       if (!never_passes(interface) && (named || passes_by_class(interface))) continue;
-      std::string which = "interface " + std::to_string(interface.number);
-      which += " is of class " + class_text(interface.interface_class);
+      std::string which = "interface ";
+      which += std::to_string(interface.number);
+      which += " is of class ";
+      which += class_text(interface.interface_class);
       if (never_passes(interface)) {
         return which +
                ", which no till may be given; nothing to do unless it was meant to be a stick";
       }
-      return which + (is_network(interface) ? ", a network card" : "") +
-             ", which is not allowed by itself; if this device is meant for a till, add "
-             "[[allow]] device = \"" +
-             model_text + "\" to the configuration and reload";
+      if (is_network(interface)) which += ", a network card";
+      return not_allowed_by_itself(which, model_text);
     }
   }
   if (interfaces == 0) {
@@ -111,10 +117,8 @@ std::optional<std::string> AllowList::refusal(const usb::DeviceDescription& desc
       break;
   }
   if (named) return std::nullopt;
-  return "it is of device class " + class_text(description.device.device_class) +
-         ", which is not allowed by itself; if this device is meant for a till, add "
-         "[[allow]] device = \"" +
-         model_text + "\" to the configuration and reload";
+  return not_allowed_by_itself(
+      "it is of device class " + class_text(description.device.device_class), model_text);
 }
 
 }  // namespace tillbridge::server

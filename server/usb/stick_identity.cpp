@@ -30,7 +30,7 @@ std::optional<std::uint16_t> parse_hex4(std::string_view text) {
         character >= 'A' && character <= 'F' ? static_cast<char>(character + 32) : character;
     const std::size_t digit = hex_digits.find(lower);
     if (digit == std::string_view::npos) return std::nullopt;
-    value = static_cast<std::uint16_t>(value * 16U + digit);
+    value = static_cast<std::uint16_t>(std::size_t{value} * 16 + digit);
   }
   return value;
 }
