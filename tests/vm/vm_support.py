@@ -14,7 +14,7 @@ SKIPPED = 77
 def storage_stick(image, serial="5A2F00000001", name="stick", usb3=False):
     """A QEMU usb-storage stick on an xHCI port; high speed unless usb3."""
     return ["-device", "qemu-xhci,id=xhci" + ("" if usb3 else ",p2=8,p3=0"),
-            "-drive", f"if=none,id={name}-drive,file={image},format=raw,cache=writethrough",
+            "-drive", f"if=none,id={name}-drive,file={image},format=raw,cache=unsafe",
             "-device", f"usb-storage,drive={name}-drive,serial={serial},id={name},bus=xhci.0"]
 
 
