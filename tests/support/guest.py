@@ -51,7 +51,7 @@ for d in proc sys dev; do mount --move /$d /newroot/$d; done
 mount -t tmpfs tmpfs /newroot/run
 value() { sed -n "s/.*$1=\([^ ]*\).*/\1/p" /newroot/proc/cmdline; }
 mount --bind "/ro$(value modules_at)" /newroot/lib/modules
-exec switch_root /newroot /bin/bash -c "$(value run); sync; echo o >/proc/sysrq-trigger; sleep 60"
+exec switch_root /newroot /bin/bash -c "export PATH=/usr/sbin:/usr/bin:/sbin:/bin; $(value run); sync; echo o >/proc/sysrq-trigger; sleep 60"
 """
 
 

@@ -80,11 +80,11 @@ class Session:
         self.note(f"tillbridged runs; {stick} is mapped to {self.TILL}")
         self.connect(self.chain.till_config(self.TILL, self.server.port), terminal=terminal)
 
-    def connect(self, till_config, client=(), terminal=()):
+    def connect(self, till_config, client=(), terminal=(), kind="vhci"):
         """A terminal server and a thin client; without a till_config the client is the stock one, without the plugin."""
-        self.terminal = self.chain.terminal("--sink", "vhci", *terminal)
+        self.terminal = self.chain.terminal("--sink", kind, *terminal)
         self.client = self.chain.client(self.terminal.port, till_config, client)
-        self.terminal.wait_for(r"attached", timeout_s=120)
+        self.terminal.wait_for(r"attached as" if kind == "vhci" else r"arrived", timeout_s=120)
         self.note("the terminal session has the device")
 
     def attached_disk(self):
