@@ -154,7 +154,8 @@ class Chain:
         environment["TSAN_OPTIONS"] = f"suppressions={suppressions / 'tsan.supp'}:exitcode=66:report_signal_unsafe=0"
         if preload and self.sanitizer:
             library = {"address": "libasan.so", "thread": "libtsan.so"}[self.sanitizer]
-            environment["LD_PRELOAD"] = subprocess.run(["gcc", f"-print-file-name={library}"], check=True, text=True,
+            # Only for the program itself (with_plugin), not for the shell that mounts and starts it.
+            environment["TILLBRIDGE_PRELOAD"] = subprocess.run(["gcc", f"-print-file-name={library}"], check=True, text=True,
                                                        stdout=subprocess.PIPE).stdout.strip()
         return environment
 
@@ -234,7 +235,8 @@ authority = "{pki}/authority.crt"
         if not addins.is_dir():
             raise AssertionError(f"{addins} is missing; packaging/setup makes it")
         namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
-        return [*namespace, "sh", "-c", f'mount --bind "{self.build}/plugin" "{addins}" && exec "$@"', "sh", *command]
+        return [*namespace, "sh", "-c", f'mount --bind "{self.build}/plugin" "{addins}" && '
+                'if [ -n "$TILLBRIDGE_PRELOAD" ]; then export LD_PRELOAD="$TILLBRIDGE_PRELOAD"; fi; exec "$@"', "sh", *command]
 
 
 class _Ended:
