@@ -5,7 +5,8 @@
 
 namespace tillbridge {
 
-/// A point in monotonic time, since an epoch of the caller's choice. Never goes backwards between two calls.
+/// A point in monotonic time, since an epoch of the caller's choice. Never goes backwards between
+/// two calls.
 using Instant = std::chrono::microseconds;
 using Duration = std::chrono::microseconds;
 

@@ -7,7 +7,8 @@
 
 namespace tillbridge::limits {
 
-// --- USB ---------------------------------------------------------------------------------------------------
+// --- USB
+// ---------------------------------------------------------------------------------------------------
 /// wTotalLength is a u16, so no configuration descriptor can be longer.
 inline constexpr std::size_t configuration_descriptor_bytes = 65535;
 inline constexpr std::size_t configurations_per_device = 8;
@@ -18,8 +19,10 @@ inline constexpr std::size_t alternate_settings_per_configuration = 256;
 /// A string descriptor is at most 255 bytes: 126 UTF-16 units, up to 3 UTF-8 bytes each.
 inline constexpr std::size_t usb_string_bytes = 378;
 
-// --- transfers ---------------------------------------------------------------------------------------------
-/// Windows' usbstor sends at most 1 MiB, Linux usb-storage 120 KiB (240 sectors) up to 1 MiB; 4 MiB leaves room.
+// --- transfers
+// ---------------------------------------------------------------------------------------------
+/// Windows' usbstor sends at most 1 MiB, Linux usb-storage 120 KiB (240 sectors) up to 1 MiB; 4 MiB
+/// leaves room.
 inline constexpr std::uint32_t transfer_bytes = 4U << 20U;
 /// wLength of a control transfer is a u16.
 inline constexpr std::uint32_t control_transfer_bytes = 65535;
@@ -29,20 +32,24 @@ inline constexpr std::size_t transfers_in_flight_per_device = 1024;
 inline constexpr std::size_t transfer_bytes_in_flight_per_device = 32U << 20U;
 inline constexpr std::uint32_t isochronous_packets = 1024;
 
-// --- MS-RDPEUSB --------------------------------------------------------------------------------------------
+// --- MS-RDPEUSB
+// --------------------------------------------------------------------------------------------
 /// Largest whole message: a 4 MiB transfer and its headers.
 inline constexpr std::size_t rdpeusb_message_bytes = transfer_bytes + (128U << 10U);
 inline constexpr std::size_t rdpeusb_string_units = 4096;
 inline constexpr std::uint32_t rdpeusb_io_control_bytes = 64U << 10U;
 /// Device channels of one RDP connection; USB itself stops at 127 devices a bus.
 inline constexpr std::size_t rdpeusb_channels = 128;
-/// Requests that a client never completed although they were cancelled: above this its channel is given up.
+/// Requests that a client never completed although they were cancelled: above this its channel is
+/// given up.
 inline constexpr std::size_t rdpeusb_abandoned_requests = 256;
 
-// --- USB/IP ------------------------------------------------------------------------------------------------
+// --- USB/IP
+// ------------------------------------------------------------------------------------------------
 inline constexpr std::size_t usbip_exported_devices = 128;
 
-// --- link --------------------------------------------------------------------------------------------------
+// --- link
+// --------------------------------------------------------------------------------------------------
 /// Sticks of one till. One till has one stick; a few more serve test benches and multi-till desks.
 inline constexpr std::size_t sticks_per_till = 16;
 inline constexpr std::size_t link_frame_payload_bytes = 64U << 10U;
@@ -55,38 +62,44 @@ inline constexpr std::size_t link_text_bytes = 1024;
 /// Nesting of a control message's JSON; ours are flat.
 inline constexpr std::size_t link_control_message_depth = 8;
 
-// --- transport ---------------------------------------------------------------------------------------------
-/// Bytes queued in one stream whose owner does not pause its source. Above what a link may keep, so that a link that
-/// is connected again may be sent again as a whole.
+// --- transport
+// ---------------------------------------------------------------------------------------------
+/// Bytes queued in one stream whose owner does not pause its source. Above what a link may keep, so
+/// that a link that is connected again may be sent again as a whole.
 inline constexpr std::size_t stream_write_queue_bytes = link_kept_bytes + (16U << 20U);
 /// A PEM file of certificates or a key.
 inline constexpr std::size_t pem_file_bytes = 1U << 20U;
 
-// --- plugin ------------------------------------------------------------------------------------------------
-/// Messages of the terminal server that FreeRDP handed over and the I/O thread has not looked at yet: a few of the largest.
+// --- plugin
+// ------------------------------------------------------------------------------------------------
+/// Messages of the terminal server that FreeRDP handed over and the I/O thread has not looked at
+/// yet: a few of the largest.
 inline constexpr std::size_t plugin_queued_bytes = 64U << 20U;
 
-// --- server ------------------------------------------------------------------------------------------------
+// --- server
+// ------------------------------------------------------------------------------------------------
 inline constexpr std::size_t sticks_per_server = 256;
 inline constexpr std::size_t tills_per_server = 1024;
 /// Connections that have not yet finished their TLS handshake and hello.
 inline constexpr std::size_t unauthenticated_connections = 64;
 inline constexpr std::size_t name_bytes = 128;
 inline constexpr std::size_t configuration_file_bytes = 1U << 20U;
-/// Transfers of one till that wait because it does not acknowledge what it was sent. Above this it is disconnected.
+/// Transfers of one till that wait because it does not acknowledge what it was sent. Above this it
+/// is disconnected.
 inline constexpr std::size_t held_input_bytes = 2 * transfer_bytes_in_flight_per_device;
 
-
-// --- terminal server ---------------------------------------------------------------------------------------
+// --- terminal server
+// ---------------------------------------------------------------------------------------
 /// RDP sessions of one tillbridge-terminal; each has a thread.
 inline constexpr std::size_t terminal_sessions = 64;
-/// MS-RDPEDYC 2.2: a dynamic-channel PDU is at most 1600 bytes. A client that negotiated larger chunks of the
-/// static channel (MS-RDPBCGR 2.2.7.1.10: VCChunkSize up to 16256) may use them.
+/// MS-RDPEDYC 2.2: a dynamic-channel PDU is at most 1600 bytes. A client that negotiated larger
+/// chunks of the static channel (MS-RDPBCGR 2.2.7.1.10: VCChunkSize up to 16256) may use them.
 inline constexpr std::size_t dynamic_channel_pdu_bytes = 16256;
 /// Messages waiting for a client that does not read. Above this its session ends.
 inline constexpr std::size_t terminal_kept_bytes = 64U << 20U;
 
-// --- simulator ---------------------------------------------------------------------------------------------
+// --- simulator
+// ---------------------------------------------------------------------------------------------
 /// What a simulated serial device holds before it takes no more.
 inline constexpr std::size_t simulated_serial_buffer_bytes = 4096;
 

@@ -7,7 +7,8 @@ namespace {
 template <typename T>
 T little_endian(ByteView bytes) noexcept {
   T value = 0;
-  for (std::size_t i = bytes.size(); i > 0; --i) value = static_cast<T>((value << 8U) | bytes[i - 1]);
+  for (std::size_t i = bytes.size(); i > 0; --i)
+    value = static_cast<T>((value << 8U) | bytes[i - 1]);
   return value;
 }
 
@@ -26,12 +27,24 @@ std::uint8_t ByteReader::u8() noexcept {
 }
 
 // An empty view (failed reader) folds to 0.
-std::uint16_t ByteReader::u16le() noexcept { return little_endian<std::uint32_t>(take(2)) & 0xFFFFU; }
-std::uint32_t ByteReader::u32le() noexcept { return little_endian<std::uint32_t>(take(4)); }
-std::uint64_t ByteReader::u64le() noexcept { return little_endian<std::uint64_t>(take(8)); }
-std::uint16_t ByteReader::u16be() noexcept { return big_endian<std::uint32_t>(take(2)) & 0xFFFFU; }
-std::uint32_t ByteReader::u32be() noexcept { return big_endian<std::uint32_t>(take(4)); }
-std::uint64_t ByteReader::u64be() noexcept { return big_endian<std::uint64_t>(take(8)); }
+std::uint16_t ByteReader::u16le() noexcept {
+  return little_endian<std::uint32_t>(take(2)) & 0xFFFFU;
+}
+std::uint32_t ByteReader::u32le() noexcept {
+  return little_endian<std::uint32_t>(take(4));
+}
+std::uint64_t ByteReader::u64le() noexcept {
+  return little_endian<std::uint64_t>(take(8));
+}
+std::uint16_t ByteReader::u16be() noexcept {
+  return big_endian<std::uint32_t>(take(2)) & 0xFFFFU;
+}
+std::uint32_t ByteReader::u32be() noexcept {
+  return big_endian<std::uint32_t>(take(4));
+}
+std::uint64_t ByteReader::u64be() noexcept {
+  return big_endian<std::uint64_t>(take(8));
+}
 
 ByteView ByteReader::take(std::size_t size) noexcept {
   if (!ok_ || size > remaining()) {
@@ -43,7 +56,9 @@ ByteView ByteReader::take(std::size_t size) noexcept {
   return taken;
 }
 
-void ByteReader::skip(std::size_t size) noexcept { static_cast<void>(take(size)); }
+void ByteReader::skip(std::size_t size) noexcept {
+  static_cast<void>(take(size));
+}
 
 void ByteReader::fail() noexcept {
   ok_ = false;

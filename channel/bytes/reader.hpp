@@ -11,10 +11,11 @@ namespace tillbridge {
 using Bytes = std::vector<std::uint8_t>;
 using ByteView = std::span<const std::uint8_t>;
 
-/// Reads forward through a view it does not own. Every getter is checked. A getter that would read past the
-/// end fails the reader for good: it and all later ones yield zeros and empty views, `ok()` is false. So a
-/// decoder reads its fields in a row and asks once at the end. A count that was read is still checked against
-/// `remaining()` and its limit *before* it is used to allocate or loop.
+/// Reads forward through a view it does not own. Every getter is checked. A getter that would read
+/// past the end fails the reader for good: it and all later ones yield zeros and empty views,
+/// `ok()` is false. So a decoder reads its fields in a row and asks once at the end. A count that
+/// was read is still checked against `remaining()` and its limit *before* it is used to allocate or
+/// loop.
 class ByteReader {
  public:
   explicit ByteReader(ByteView data) noexcept : data_(data) {}

@@ -1,5 +1,6 @@
-// Result<T>: a value or an Error, for code where failure is an ordinary outcome (what a peer sends, what a
-// person configured). Exceptions stay for what can only be our own bug or an exhausted machine.
+// Result<T>: a value or an Error, for code where failure is an ordinary outcome (what a peer sends,
+// what a person configured). Exceptions stay for what can only be our own bug or an exhausted
+// machine.
 #pragma once
 
 #include <cassert>

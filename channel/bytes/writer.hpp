@@ -9,7 +9,8 @@
 
 namespace tillbridge {
 
-/// Appends fields to one growing buffer; what it writes is ours, so its sizes are asserted, not checked.
+/// Appends fields to one growing buffer; what it writes is ours, so its sizes are asserted, not
+/// checked.
 class ByteWriter {
  public:
   ByteWriter() = default;
@@ -25,7 +26,8 @@ class ByteWriter {
   void bytes(ByteView data);
   void zeros(std::size_t count);
 
-  /// Overwrites a field written before, e.g. a length that was not known yet. `position + field size <= size()`.
+  /// Overwrites a field written before, e.g. a length that was not known yet. `position + field
+  /// size <= size()`.
   void patch_u16le(std::size_t position, std::uint16_t value);
   void patch_u32le(std::size_t position, std::uint32_t value);
   void patch_u32be(std::size_t position, std::uint32_t value);

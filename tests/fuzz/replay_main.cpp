@@ -1,5 +1,5 @@
-// Runs a fuzz target over stored inputs without libFuzzer, so that the corpus and every crash ever found
-// are replayed by each build of the tests, with each compiler and sanitizer.
+// Runs a fuzz target over stored inputs without libFuzzer, so that the corpus and every crash ever
+// found are replayed by each build of the tests, with each compiler and sanitizer.
 
 #include <cstddef>
 #include <cstdint>

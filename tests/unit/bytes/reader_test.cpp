@@ -28,7 +28,8 @@ TEST(ByteReader, ReadingPastTheEndFailsForGood) {
   reader.skip(6);
   EXPECT_EQ(reader.u32le(), 0U);
   EXPECT_FALSE(reader.ok());
-  EXPECT_EQ(reader.u8(), 0) << "the two bytes that were left must not be handed out after a failure";
+  EXPECT_EQ(reader.u8(), 0)
+      << "the two bytes that were left must not be handed out after a failure";
   EXPECT_EQ(reader.remaining(), 0U);
   EXPECT_FALSE(reader.finished());
 }

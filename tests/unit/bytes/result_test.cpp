@@ -1,8 +1,8 @@
 #include "channel/bytes/result.hpp"
 
-#include <gtest/gtest.h>
-
 #include <memory>
+
+#include <gtest/gtest.h>
 
 namespace tillbridge {
 namespace {
