@@ -30,7 +30,7 @@ std::string text_of(const ASN1_STRING* string) {
   const int size = ASN1_STRING_to_UTF8(&utf8, string);
   if (size < 0) return {};
   const std::span<const unsigned char> bytes(utf8, static_cast<std::size_t>(size));
-  const std::string result = printable(std::string(bytes.begin(), bytes.end()));
+  std::string result = printable(std::string(bytes.begin(), bytes.end()));
   OPENSSL_free(utf8);
   return result;
 }

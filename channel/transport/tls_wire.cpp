@@ -135,7 +135,7 @@ WireResult TlsWire::handshake() {
             fail(ErrorCode::config, "\"" + server_name_ + "\" cannot be the name of a server")};
   }
   WireResult result = result_of(SSL_do_handshake(ssl_.get()));
-  const WireResult flushed = flush();
+  WireResult flushed = flush();
   if (result.status == WireStatus::done) {
     const unsigned char* alpn = nullptr;
     unsigned int size = 0;
