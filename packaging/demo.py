@@ -91,7 +91,9 @@ Ctrl-C ends it.""", flush=True)
         step("The session ends")
         client.stop()
         server.wait_for("lease ended", 30)
-        good("the stick is free again, and was never reset")
+        if any("reset" in line for line in server.lines):
+            raise AssertionError("somebody asked for a reset of the stick:\n" + server.text())
+        good("the stick is free again, and nobody reset it")
     print("\nThe chain works: stick → USB server → TLS → thin client → RDP → session.")
 
 
