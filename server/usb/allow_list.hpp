@@ -11,9 +11,8 @@
 
 namespace tillbridge::server {
 
-/// Mass storage, CDC serial and smart cards pass by their class; everything else only if its model
-/// is named in the configuration. Every interface of every configuration and alternate setting must
-/// pass, since a host may choose any of them: a stick with a hidden keyboard is a keyboard.
+/// The models that the administrator named, applied to the one rule of
+/// channel/usb/class_policy.hpp.
 class AllowList {
  public:
   AllowList() = default;
