@@ -279,7 +279,7 @@ void Session::drain() {
     bool any = false;
     while (auto output = source.poll()) {
       any = true;
-      std::visit([this](auto& value) { take(value); }, *output);
+      std::visit([this](auto& value) { this->take(value); }, *output);
     }
     return any;
   };
