@@ -41,10 +41,20 @@ def usb_devices():
 
 
 def disk_below(vhci):
+    """The disk's node, once it can be opened: the kernel shows a disk in sysfs a little before that (ENXIO until then)."""
     for block in glob.glob("/sys/block/sd*"):
-        if ("vhci_hcd" in os.path.realpath(block)) == vhci and int(pathlib.Path(block, "size").read_text()) > 0:
-            return "/dev/" + os.path.basename(block)
+        node = "/dev/" + os.path.basename(block)
+        try:
+            if ("vhci_hcd" in os.path.realpath(block)) == vhci and int(pathlib.Path(block, "size").read_text()) > 0:
+                os.close(os.open(node, os.O_RDONLY))
+                return node
+        except OSError:  # not yet, or no longer
+            continue
     return None
+
+
+def disk_is_known(vhci):
+    return any(("vhci_hcd" in os.path.realpath(block)) == vhci for block in glob.glob("/sys/block/sd*"))
 
 
 class Session:
@@ -91,4 +101,4 @@ class Session:
         return wait_until(lambda: disk_below(vhci=True), "no disk appeared below vhci-hcd", 90)
 
     def disk_is_gone(self):
-        return disk_below(vhci=True) is None
+        return not disk_is_known(vhci=True)
