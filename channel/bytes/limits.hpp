@@ -102,5 +102,15 @@ inline constexpr std::size_t terminal_kept_bytes = 64U << 20U;
 // ---------------------------------------------------------------------------------------------
 /// What a simulated serial device holds before it takes no more.
 inline constexpr std::size_t simulated_serial_buffer_bytes = 4096;
+/// Faults that one simulated stick has at a time.
+inline constexpr std::size_t simulated_faults = 64;
+
+// --- TSE
+// ---------------------------------------------------------------------------------------------
+/// An export that is checked or carried in one piece.
+inline constexpr std::size_t tse_archive_bytes = 1U << 30U;
+/// One log message: process data is at most 64 KiB.
+inline constexpr std::size_t tse_log_bytes = 72U << 10U;
+inline constexpr std::size_t tse_process_data_bytes = 64U << 10U;
 
 }  // namespace tillbridge::limits

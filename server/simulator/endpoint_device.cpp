@@ -67,6 +67,14 @@ void EndpointDevice::reset(Instant now) {
   do_reset();
 }
 
+void EndpointDevice::power_cycle(Instant now) {
+  run(now);
+  bench_->witness.power_cycle();
+  now_ = now;
+  powered_up(now);
+  do_reset();
+}
+
 void EndpointDevice::advance(Instant now) {
   run(now);
 }
@@ -124,6 +132,7 @@ void EndpointDevice::run(Instant now) {
     const Instant turn = due(queues_.at(*endpoint).front());
     if (turn > now) return;
     last_end_ = turn;
+    now_ = turn;
     if (*endpoint != 0) {
       serve_pipe(*endpoint);
       continue;

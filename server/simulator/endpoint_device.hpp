@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "server/simulator/control_endpoint.hpp"
 #include "server/simulator/device.hpp"
@@ -45,10 +47,19 @@ class EndpointDevice : public Device {
   void advance(Instant now) final;
   [[nodiscard]] std::optional<Instant> next_deadline() const final;
   [[nodiscard]] std::optional<usb::Completion> poll_completion() final;
+  void power_cycle(Instant now) final;
+  [[nodiscard]] std::optional<Departure> poll_departure() final {
+    return std::exchange(departure_, std::nullopt);
+  }
+  [[nodiscard]] Bench& bench() final { return *bench_; }
 
  protected:
-  EndpointDevice(const DeviceBlueprint& blueprint, Duration delay)
-      : control_(blueprint), delay_(delay) {}
+  /// `bench`: shared with what stands behind the device; nothing: one of its own.
+  EndpointDevice(const DeviceBlueprint& blueprint, Duration delay,
+                 std::shared_ptr<Bench> bench = nullptr)
+      : control_(blueprint),
+        delay_(delay),
+        bench_(bench ? std::move(bench) : std::make_shared<Bench>()) {}
 
   /// A class or vendor request. `data` is what an OUT request carries.
   [[nodiscard]] virtual ControlAnswer class_request(const usb::SetupPacket& setup,
@@ -62,6 +73,12 @@ class EndpointDevice : public Device {
   /// starts anew.
   virtual void restarted(bool bus_reset) = 0;
   virtual void halt_cleared(std::uint8_t endpoint) = 0;
+  /// Supply lost and back. restarted(true) follows.
+  virtual void powered_up(Instant /*now*/) {}
+
+  /// The time of the transfer that is being served.
+  [[nodiscard]] Instant now() const { return now_; }
+  void depart(Departure departure) { departure_ = departure; }
 
   [[nodiscard]] ControlEndpoint& control() { return control_; }
   [[nodiscard]] const ControlEndpoint& control() const { return control_; }
@@ -92,7 +109,10 @@ class EndpointDevice : public Device {
   std::size_t pending_count_ = 0;
   std::uint64_t next_sequence_ = 0;
   Instant last_end_ = Instant::min();
+  Instant now_{};
   std::deque<usb::Completion> completions_;
+  std::shared_ptr<Bench> bench_;
+  std::optional<Departure> departure_;
 };
 
 }  // namespace tillbridge::simulator

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "channel/bytes/instant.hpp"
 #include "channel/bytes/reader.hpp"
 #include "channel/bytes/result.hpp"
 
@@ -33,6 +34,15 @@ class Medium {
   [[nodiscard]] virtual Status write(std::uint64_t block, ByteView data) = 0;
   /// What was written before is kept from here on, also through a power failure of this machine.
   [[nodiscard]] virtual Status flush() = 0;
+
+  // For front ends, whose blocks live. A plain disk has no use for them.
+  /// A SCSI command begins. Returns how long the stick keeps the host waiting before it goes on (a
+  /// stick that wakes up).
+  [[nodiscard]] virtual Duration begin_command(std::uint8_t /*operation_code*/, Instant /*now*/) {
+    return Duration(0);
+  }
+  virtual void power_cycle(Instant /*now*/) {}
+  virtual void bus_reset(Instant /*now*/) {}
 };
 
 /// Sparse: memory is used only where something other than zeros was written.

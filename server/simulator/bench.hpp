@@ -1,0 +1,35 @@
+// What a test bench has on a stick: shared by the device and by what stands behind it.
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include "server/simulator/faults.hpp"
+#include "server/simulator/witness.hpp"
+
+namespace tillbridge::simulator {
+
+/// The stick leaves the bus by itself.
+struct Departure {
+  /// How long until it is plugged in again; nothing: a hand has to do it.
+  std::optional<Duration> back_after;
+};
+
+struct Bench {
+  explicit Bench(std::uint64_t seed = 1) : faults(seed) {}
+
+  FaultPlan faults;
+  Witness witness;
+  /// What a fault behind the device (a TSE behind its disk) wants of the device itself: unplug,
+  /// power_cycle, stall, dead ... The device carries it out before it answers.
+  std::optional<Fault> demand;
+
+  [[nodiscard]] std::optional<Fault> strike(FaultPoint point, std::uint32_t code) {
+    auto fault = faults.strike(point, code);
+    if (fault) witness.fault_struck();
+    return fault;
+  }
+  [[nodiscard]] std::optional<Fault> take_demand() { return std::exchange(demand, std::nullopt); }
+};
+
+}  // namespace tillbridge::simulator

@@ -1,0 +1,249 @@
+// TseCore: the security module and the storage of a simulated TSE. Knows nothing of USB or of any
+// vendor's protocol; front ends translate.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "channel/bytes/instant.hpp"
+#include "channel/bytes/result.hpp"
+#include "server/simulator/tse/store.hpp"
+#include "tse/evidence/keys.hpp"
+#include "tse/evidence/log_message.hpp"
+
+namespace tillbridge::simulator::tse {
+
+namespace evidence = ::tillbridge::tse;
+
+enum class LifeCycle : std::uint8_t { not_initialized, active, deactivated, disabled };
+enum class User : std::uint8_t { admin, time_admin };
+inline constexpr std::size_t user_count = 2;
+
+/// Why an operation was not carried out. Nothing was stored then, except for the log of a failed
+/// login.
+enum class Refusal : std::uint8_t {
+  not_initialized,
+  already_initialized,
+  no_time,             ///< since power-up, or the time is older than its interval
+  self_test_required,  ///< since power-up, or the last one is too old
+  self_test_failed,
+  not_active,  ///< deactivated
+  disabled,
+  certificate_expired,
+  signatures_used_up,
+  store_full,
+  storage_failed,  ///< the machine below could not store it
+  not_logged_in,
+  not_authorised,  ///< logged in, but not as the right user
+  unknown_client,
+  too_many_clients,
+  client_has_open_transactions,
+  no_such_transaction,
+  not_clients_transaction,
+  too_many_transactions,
+  open_transactions,
+  unexported_data,
+  no_data,  ///< nothing matches
+  too_many_records,
+  bad_parameter,
+  pins_not_set,  ///< still in transport state
+};
+
+template <typename T>
+class [[nodiscard]] Answer {
+ public:
+  Answer(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+  Answer(Refusal refusal) : state_(std::in_place_index<1>, refusal) {}
+  [[nodiscard]] bool ok() const { return state_.index() == 0; }
+  explicit operator bool() const { return ok(); }
+  [[nodiscard]] const T& operator*() const { return std::get<0>(state_); }
+  [[nodiscard]] const T* operator->() const { return &std::get<0>(state_); }
+  [[nodiscard]] Refusal refusal() const { return std::get<1>(state_); }
+
+ private:
+  std::variant<T, Refusal> state_;
+};
+using Done = Answer<std::monostate>;
+[[nodiscard]] inline Done done() {
+  return Done(std::monostate{});
+}
+
+struct CoreOptions {
+  evidence::Curve curve = evidence::Curve::p384;
+  evidence::Hash hash = evidence::Hash::sha384;
+  evidence::TimeFormat time_format = evidence::TimeFormat::unix_time;
+  // info.csv
+  std::string description = "tillbridge simulated TSE", manufacturer = "tillbridge",
+              version = "1.0";
+  /// One PEM file with the whole chain (Swissbit), or one DER file for each certificate.
+  bool chain_in_one_pem = false;
+  /// Also writes logs for what TR-03151 does not demand: registerClient, selfTest ...
+  bool extended_system_logs = false;
+  /// An audit log at each power-up's first command, as one recorded card does.
+  bool audit_log_at_start = false;
+
+  /// PINs and PUKs of the transport state, by User; empty: there is none, the first set_pins()
+  /// needs no old one.
+  std::string transport_pin[user_count], transport_puk[user_count];
+  std::uint8_t pin_tries = 3, puk_tries = 3;
+
+  std::uint64_t most_signatures = 20'000'000;
+  std::uint64_t store_bytes = 64U << 20U;
+  std::uint32_t most_clients = 100, most_open_transactions = 512;
+  /// Time and self test are good for this long; 0: for ever.
+  Duration time_valid{0}, self_test_valid{0};
+  bool needs_self_test = false;  ///< after power-up
+  /// Unix seconds. The chain is made at the first start.
+  std::int64_t certificate_begin = 1'735'689'600, certificate_end = 2'051'222'400;  // 2025 to 2034
+  /// Simulated seconds for each real one.
+  double clock_rate = 1.0;
+};
+
+struct LoginResult {
+  enum class What : std::uint8_t { ok, wrong, blocked, unknown_user } what{};
+  std::uint8_t tries_left = 0;
+};
+
+/// What one signature brought.
+struct Signed {
+  std::uint64_t transaction = 0, counter = 0;
+  std::uint64_t time_s = 0;
+  Bytes signature;
+};
+
+struct OpenTransaction {
+  std::uint64_t number = 0;
+  std::string client;
+  std::uint64_t start_time_s = 0;
+};
+
+/// One log message in the store.
+struct StoredLog {
+  std::uint64_t counter = 0;
+  std::optional<std::uint64_t> transaction;
+  std::string client;  ///< of transaction logs
+  std::uint64_t time_s = 0;
+  std::uint64_t offset = 0;  ///< of its TAR header in the store
+  std::uint32_t tar_bytes = 0;
+};
+
+/// What an export selects; all conditions hold together.
+struct ExportFilter {
+  std::optional<std::string> client;
+  std::optional<std::uint64_t> first_transaction, last_transaction;
+  std::optional<std::uint64_t> from_time_s, to_time_s;
+  std::optional<std::uint64_t> above_counter;
+  std::uint32_t most_records = 0;  ///< 0: any number
+};
+
+/// The store is at every moment a TAR archive without its trailer: info.csv, the certificates, then
+/// one file for each log by rising counter.
+///
+/// Time of day: unknown after power-up. set_time() sets it, from then on it advances with `now`.
+/// Every method takes `now` and first looks what has expired. A successful change is in the Store
+/// before the method returns.
+class TseCore {
+ public:
+  /// A fresh store gets a key and a chain; a used one is continued (its options' curve and hash
+  /// must be the ones it was made with). ErrorCode::config or io, for a person.
+  [[nodiscard]] static Result<std::unique_ptr<TseCore>> open(CoreOptions options,
+                                                             std::unique_ptr<Store> store);
+  ~TseCore();
+  TseCore(const TseCore&) = delete;
+  TseCore& operator=(const TseCore&) = delete;
+  TseCore(TseCore&&) = delete;
+  TseCore& operator=(TseCore&&) = delete;
+
+  /// Logins, time and self test are lost; everything else stays.
+  void power_cycle();
+
+  // --- state
+  [[nodiscard]] LifeCycle life_cycle() const;
+  [[nodiscard]] bool has_time(Instant now) const;
+  [[nodiscard]] std::optional<std::uint64_t> time_s(Instant now) const;
+  [[nodiscard]] bool self_test_passed(Instant now) const;
+  /// Seconds until it must be done again; 0: now.
+  [[nodiscard]] std::uint32_t seconds_to_time(Instant now) const;
+  [[nodiscard]] std::uint32_t seconds_to_self_test(Instant now) const;
+  [[nodiscard]] std::uint64_t signature_counter() const;
+  [[nodiscard]] std::uint64_t transaction_counter() const;
+  [[nodiscard]] std::uint64_t signatures_left() const;
+  [[nodiscard]] const std::vector<std::string>& clients() const;
+  [[nodiscard]] std::vector<OpenTransaction> open_transactions() const;
+  [[nodiscard]] const evidence::PublicKey& public_key() const;
+  [[nodiscard]] evidence::SerialNumber serial() const;
+  /// Leaf to root, DER.
+  [[nodiscard]] const std::vector<Bytes>& chain() const;
+  [[nodiscard]] std::int64_t certificate_end() const;
+  [[nodiscard]] const CoreOptions& options() const;
+
+  // --- users
+  /// True until set_pins() (or change_pin) replaced the transport PIN of that user.
+  [[nodiscard]] bool in_transport_state(User user) const;
+  [[nodiscard]] bool puk_in_transport_state(User user) const;
+  /// First setting of PUK and PIN; refused once the user has left the transport state.
+  [[nodiscard]] Done set_pins(User user, std::string_view puk, std::string_view pin, Instant now);
+  [[nodiscard]] LoginResult login(User user, std::string_view pin, Instant now);
+  [[nodiscard]] Done logout(User user, Instant now);
+  [[nodiscard]] bool logged_in(User user) const;
+  /// Tries of the PIN that are left.
+  [[nodiscard]] std::uint8_t tries_left(User user) const;
+  [[nodiscard]] LoginResult unblock(User user, std::string_view puk, std::string_view new_pin,
+                                    Instant now);
+  [[nodiscard]] LoginResult change_pin(User user, std::string_view old_pin,
+                                       std::string_view new_pin, Instant now);
+  [[nodiscard]] LoginResult change_puk(User user, std::string_view old_puk,
+                                       std::string_view new_puk, Instant now);
+
+  // --- administration. Who must be logged in: the admin; for set_time the admin or the time admin.
+  [[nodiscard]] Done initialize(Instant now);
+  [[nodiscard]] Done set_time(std::uint64_t unix_s, Instant now);
+  /// Needs no login. `fails`: a test bench wants it to.
+  [[nodiscard]] Done self_test(Instant now, bool fails = false);
+  [[nodiscard]] Done register_client(std::string_view client, Instant now);
+  [[nodiscard]] Done deregister_client(std::string_view client, Instant now);
+  [[nodiscard]] Done deactivate(Instant now);
+  [[nodiscard]] Done activate(Instant now);
+  /// For good.
+  [[nodiscard]] Done disable(Instant now);
+
+  // --- transactions
+  [[nodiscard]] Answer<Signed> start(std::string_view client, ByteView data, std::string_view type,
+                                     Instant now);
+  [[nodiscard]] Answer<Signed> update(std::uint64_t transaction, std::string_view client,
+                                      ByteView data, std::string_view type, Instant now);
+  [[nodiscard]] Answer<Signed> finish(std::uint64_t transaction, std::string_view client,
+                                      ByteView data, std::string_view type, Instant now);
+
+  // --- the store
+  [[nodiscard]] const std::vector<StoredLog>& logs() const;
+  [[nodiscard]] std::uint64_t store_bytes_used() const;
+  /// The archive as it stands: info.csv, certificates, logs. `offset + data.size() <=
+  /// store_bytes_used()`.
+  [[nodiscard]] Status read_store(std::uint64_t offset, std::span<std::uint8_t> data);
+  /// info.csv and the certificates: how every export begins.
+  [[nodiscard]] std::uint64_t head_bytes() const;
+  /// The certificates alone as an archive without trailer.
+  [[nodiscard]] Bytes certificate_archive() const;
+  /// Head and the selected logs, without trailer. no_data, too_many_records.
+  [[nodiscard]] Answer<Bytes> export_logs(const ExportFilter& filter);
+  /// The last message signed, as it is in the store.
+  [[nodiscard]] Answer<Bytes> last_log();
+  /// Deletes what was exported: all logs up to this counter. Only without open transactions, and
+  /// only what an export handed out.
+  [[nodiscard]] Done delete_up_to(std::uint64_t counter, Instant now);
+
+ private:
+  struct State;
+  explicit TseCore(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace tillbridge::simulator::tse
