@@ -139,7 +139,7 @@ struct ExportFilter {
   std::optional<std::string> client;
   std::optional<std::uint64_t> first_transaction, last_transaction;
   std::optional<std::uint64_t> from_time_s, to_time_s;
-  std::optional<std::uint64_t> above_counter;
+  std::optional<std::uint64_t> above_counter, up_to_counter;  ///< exclusive, inclusive
   std::uint32_t most_records = 0;  ///< 0: any number
 };
 
