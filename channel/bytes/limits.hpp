@@ -112,5 +112,7 @@ inline constexpr std::size_t tse_archive_bytes = 1U << 30U;
 /// One log message: process data is at most 64 KiB.
 inline constexpr std::size_t tse_log_bytes = 72U << 10U;
 inline constexpr std::size_t tse_process_data_bytes = 64U << 10U;
+/// Parameters of one cryptovision command or answer; the longest ones have seven.
+inline constexpr std::size_t cryptovision_parameters = 16;
 
 }  // namespace tillbridge::limits
