@@ -115,4 +115,15 @@ inline constexpr std::size_t tse_process_data_bytes = 64U << 10U;
 /// Parameters of one cryptovision command or answer; the longest ones have seven.
 inline constexpr std::size_t cryptovision_parameters = 16;
 
+// --- TSE: Diebold Nixdorf
+// ---------------------------------------------------------------------------------------------
+/// A request: its largest is command 206 with 512 bytes of process data in base64 (684) besides
+/// number, id and markers; identifiers and process types are short.
+inline constexpr std::size_t diebold_request_bytes = 2048;
+/// A response in one piece. Longer ones go through a buffer.
+inline constexpr std::size_t diebold_response_bytes = 64U << 10U;
+inline constexpr std::size_t diebold_parameters = 1024;
+/// What a buffer holds: an archive in base64.
+inline constexpr std::size_t diebold_buffer_bytes = tse_archive_bytes / 3 * 4 + 4096;
+
 }  // namespace tillbridge::limits
