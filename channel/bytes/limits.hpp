@@ -112,6 +112,14 @@ inline constexpr std::size_t tse_archive_bytes = 1U << 30U;
 /// One log message: process data is at most 64 KiB.
 inline constexpr std::size_t tse_log_bytes = 72U << 10U;
 inline constexpr std::size_t tse_process_data_bytes = 64U << 10U;
+/// TR-03151: clientId and processType; products take 30 bytes of the former.
+inline constexpr std::size_t tse_client_id_bytes = 30;
+inline constexpr std::size_t tse_process_type_bytes = 100;
+inline constexpr std::size_t tse_pin_bytes = 64;
+/// The state file of a simulated TSE; 512 open transactions make about 60 KiB.
+inline constexpr std::size_t tse_state_bytes = 16U << 20U;
+/// info.csv and the certificates of a simulated TSE.
+inline constexpr std::size_t tse_head_bytes = 64U << 10U;
 /// Parameters of one cryptovision command or answer; the longest ones have seven.
 inline constexpr std::size_t cryptovision_parameters = 16;
 

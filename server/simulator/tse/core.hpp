@@ -1,8 +1,21 @@
 // TseCore: the security module and the storage of a simulated TSE. Knows nothing of USB or of any
 // vendor's protocol; front ends translate.
+//
+// What is stored, and how a log looks, follows BSI TR-03151 v1.0.1. Where the guideline leaves
+// something to the product:
+//  - Log time without a time of day: the time of the last log; before the first one, the begin of
+//    the certificate. (So a login after power-up, which TR-03151 wants logged, does not look as if
+//    it were from 1970.)
+//  - After the certificate's end, judged by the TSE's own clock, nothing is signed any more, and
+//    the time cannot be set to after it.
+//  - A blocked PIN or PUK stays blocked over power cycles; a wrong try is stored before it is
+//    answered.
+//  - A part of the store is kept for system logs, so that an admin can still log in to a TSE whose
+//    store is full, and delete what was exported.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -26,8 +39,7 @@ enum class LifeCycle : std::uint8_t { not_initialized, active, deactivated, disa
 enum class User : std::uint8_t { admin, time_admin };
 inline constexpr std::size_t user_count = 2;
 
-/// Why an operation was not carried out. Nothing was stored then, except for the log of a failed
-/// login.
+/// Why an operation was not carried out. Nothing was stored then.
 enum class Refusal : std::uint8_t {
   not_initialized,
   already_initialized,
@@ -75,6 +87,11 @@ using Done = Answer<std::monostate>;
   return Done(std::monostate{});
 }
 
+/// By User.
+struct TransportCredentials {
+  std::string pin[user_count], puk[user_count];
+};
+
 struct CoreOptions {
   evidence::Curve curve = evidence::Curve::p384;
   evidence::Hash hash = evidence::Hash::sha384;
@@ -88,16 +105,26 @@ struct CoreOptions {
   bool extended_system_logs = false;
   /// An audit log at each power-up's first command, as one recorded card does.
   bool audit_log_at_start = false;
+  /// Logs hold process data in pieces of this many bytes (TransactionLog::piece_bytes).
+  std::uint32_t process_data_piece_bytes = 0;
 
   /// PINs and PUKs of the transport state, by User; empty: there is none, the first set_pins()
   /// needs no old one.
   std::string transport_pin[user_count], transport_puk[user_count];
+  /// Instead, for factory credentials that derive from the serial number. Asked once, at the first
+  /// start.
+  std::function<TransportCredentials(const evidence::SerialNumber&)> transport_credentials;
   std::uint8_t pin_tries = 3, puk_tries = 3;
+  /// How logs name the users.
+  std::string user_name[user_count] = {"Admin", "TimeAdmin"};
+  /// Users that give no command for this long are logged out (TR-03151 LogOut, cause time-out); 0:
+  /// never.
+  Duration idle_logout{0};
 
   std::uint64_t most_signatures = 20'000'000;
   std::uint64_t store_bytes = 64U << 20U;
   std::uint32_t most_clients = 100, most_open_transactions = 512;
-  /// Time and self test are good for this long; 0: for ever.
+  /// Time and self test are good for this long on the TSE's own clock; 0: for ever.
   Duration time_valid{0}, self_test_valid{0};
   bool needs_self_test = false;  ///< after power-up
   /// Unix seconds. The chain is made at the first start.
@@ -106,9 +133,17 @@ struct CoreOptions {
   double clock_rate = 1.0;
 };
 
+/// Of whatever asks for a PIN or PUK; tries_left counts that one's.
 struct LoginResult {
-  enum class What : std::uint8_t { ok, wrong, blocked, unknown_user } what{};
+  enum class What : std::uint8_t {
+    ok,
+    wrong,    ///< tries_left 0: and now it is blocked
+    blocked,  ///< it was already; what was given was not looked at
+    unknown_user,
+    refused,  ///< not looked at either: `refusal` says why
+  } what{};
   std::uint8_t tries_left = 0;
+  Refusal refusal{};
 };
 
 /// What one signature brought.
@@ -140,7 +175,28 @@ struct ExportFilter {
   std::optional<std::uint64_t> first_transaction, last_transaction;
   std::optional<std::uint64_t> from_time_s, to_time_s;
   std::optional<std::uint64_t> above_counter, up_to_counter;  ///< exclusive, inclusive
-  std::uint32_t most_records = 0;  ///< 0: any number
+  std::uint32_t most_records = 0;                             ///< 0: any number
+  bool cut_at_most_records = false;  ///< the first ones only, rather than too_many_records
+};
+
+/// An export that is read in pieces. What it holds is what was stored when it was opened, whatever
+/// is signed meanwhile; only a deletion ends it.
+class Export {
+ public:
+  /// Head and selected logs, without trailer.
+  [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] std::uint64_t records() const { return records_; }
+
+ private:
+  friend class TseCore;
+  struct Piece {
+    std::uint64_t export_offset, store_offset, bytes;
+  };
+  std::vector<Piece> pieces_;
+  std::uint64_t bytes_ = 0, records_ = 0, deletions_ = 0;
+  /// Once read to its end, everything up to `exported_to_` is exported if it was up to
+  /// `exported_from_` before.
+  std::uint64_t exported_from_ = 0, exported_to_ = 0;
 };
 
 /// The store is at every moment a TAR archive without its trailer: info.csv, the certificates, then
@@ -163,13 +219,15 @@ class TseCore {
 
   /// Logins, time and self test are lost; everything else stays.
   void power_cycle();
+  /// Another speed of the TSE's clock from now on.
+  void set_clock_rate(double rate, Instant now);
 
   // --- state
   [[nodiscard]] LifeCycle life_cycle() const;
   [[nodiscard]] bool has_time(Instant now) const;
   [[nodiscard]] std::optional<std::uint64_t> time_s(Instant now) const;
   [[nodiscard]] bool self_test_passed(Instant now) const;
-  /// Seconds until it must be done again; 0: now.
+  /// Seconds of the TSE's clock until it must be done again; 0: now; UINT32_MAX: never.
   [[nodiscard]] std::uint32_t seconds_to_time(Instant now) const;
   [[nodiscard]] std::uint32_t seconds_to_self_test(Instant now) const;
   [[nodiscard]] std::uint64_t signature_counter() const;
@@ -188,13 +246,17 @@ class TseCore {
   /// True until set_pins() (or change_pin) replaced the transport PIN of that user.
   [[nodiscard]] bool in_transport_state(User user) const;
   [[nodiscard]] bool puk_in_transport_state(User user) const;
-  /// First setting of PUK and PIN; refused once the user has left the transport state.
+  /// First setting of PUK and PIN; `already_initialized` once one of them was set. An empty PIN
+  /// stays unset until unblock() sets it.
   [[nodiscard]] Done set_pins(User user, std::string_view puk, std::string_view pin, Instant now);
+  /// A user who has no PIN yet is refused with pins_not_set.
   [[nodiscard]] LoginResult login(User user, std::string_view pin, Instant now);
   [[nodiscard]] Done logout(User user, Instant now);
   [[nodiscard]] bool logged_in(User user) const;
-  /// Tries of the PIN that are left.
+  /// Tries of the PIN, or PUK, that are left.
   [[nodiscard]] std::uint8_t tries_left(User user) const;
+  [[nodiscard]] std::uint8_t puk_tries_left(User user) const;
+  /// Sets a new PIN and gives it back all its tries. Does not log in.
   [[nodiscard]] LoginResult unblock(User user, std::string_view puk, std::string_view new_pin,
                                     Instant now);
   [[nodiscard]] LoginResult change_pin(User user, std::string_view old_pin,
@@ -203,10 +265,15 @@ class TseCore {
                                        std::string_view new_puk, Instant now);
 
   // --- administration. Who must be logged in: the admin; for set_time the admin or the time admin.
+  // Life cycle is asked for only where it decides: time, self test and clients may be set before
+  // initialize(), as Swissbit's set-up does. A front end whose product wants another order looks at
+  // life_cycle() first.
   [[nodiscard]] Done initialize(Instant now);
+  /// 1 to UINT32_MAX: UpdateTime logs hold 4 bytes.
   [[nodiscard]] Done set_time(std::uint64_t unix_s, Instant now);
   /// Needs no login. `fails`: a test bench wants it to.
   [[nodiscard]] Done self_test(Instant now, bool fails = false);
+  /// 1 to 30 printable ASCII characters. Again: done, nothing changes.
   [[nodiscard]] Done register_client(std::string_view client, Instant now);
   [[nodiscard]] Done deregister_client(std::string_view client, Instant now);
   [[nodiscard]] Done deactivate(Instant now);
@@ -214,7 +281,11 @@ class TseCore {
   /// For good.
   [[nodiscard]] Done disable(Instant now);
 
-  // --- transactions
+  /// 32 bits that outlive power failures and whose meaning is the front end's.
+  [[nodiscard]] std::uint32_t front_end_flags() const;
+  [[nodiscard]] Done set_front_end_flags(std::uint32_t flags);
+
+  // --- transactions: without any login
   [[nodiscard]] Answer<Signed> start(std::string_view client, ByteView data, std::string_view type,
                                      Instant now);
   [[nodiscard]] Answer<Signed> update(std::uint64_t transaction, std::string_view client,
@@ -232,12 +303,24 @@ class TseCore {
   [[nodiscard]] std::uint64_t head_bytes() const;
   /// The certificates alone as an archive without trailer.
   [[nodiscard]] Bytes certificate_archive() const;
-  /// Head and the selected logs, without trailer. no_data, too_many_records.
+  /// A filter for clients or transactions selects transaction logs only. no_data,
+  /// too_many_records.
+  [[nodiscard]] Answer<Export> open_export(const ExportFilter& filter) const;
+  /// `offset + data.size() <= bytes()`. Reading the last byte counts as having exported it all.
+  /// ErrorCode::unavailable after a deletion.
+  [[nodiscard]] Status read_export(const Export& from, std::uint64_t offset,
+                                   std::span<std::uint8_t> data);
+  /// All of it at once, at most limits::tse_archive_bytes (too_many_records).
   [[nodiscard]] Answer<Bytes> export_logs(const ExportFilter& filter);
-  /// The last message signed, as it is in the store.
+  /// For hosts that read the store itself: what they have read is exported up to this counter.
+  void mark_exported(std::uint64_t counter);
+  /// Every log up to this counter was handed out since it was signed (or before the last power
+  /// failure that came right after an export: then it may have to be exported once more).
+  [[nodiscard]] std::uint64_t exported_counter() const;
+  /// The last message signed, as it is in the store, without its TAR header.
   [[nodiscard]] Answer<Bytes> last_log();
-  /// Deletes what was exported: all logs up to this counter. Only without open transactions, and
-  /// only what an export handed out.
+  /// Deletes what was exported: all logs up to this counter. By the admin, only without open
+  /// transactions, and only what an export handed out (unexported_data).
   [[nodiscard]] Done delete_up_to(std::uint64_t counter, Instant now);
 
  private:

@@ -14,8 +14,12 @@
 
 namespace tillbridge::simulator::tse {
 
-/// A small state text and an append-only log, changed together: after a crash at any point the
-/// store holds either all of a commit() or nothing of it.
+struct LogRange {
+  std::uint64_t offset = 0, bytes = 0;
+};
+
+/// A small state (a JSON text) and an append-only log, changed together: after a crash at any point
+/// the store holds either all of a change or nothing of it.
 class Store {
  public:
   Store() = default;
@@ -32,17 +36,26 @@ class Store {
   [[nodiscard]] virtual Status read_log(std::uint64_t offset, std::span<std::uint8_t> data) = 0;
   /// Appends to the log and replaces the state. An error means that nothing changed.
   [[nodiscard]] virtual Status commit(const std::string& state, ByteView appended) = 0;
-  /// Replaces both, for a log from which exported entries were deleted.
-  [[nodiscard]] virtual Status replace(const std::string& state, ByteView log) = 0;
+  /// Keeps only these parts of the log, in this order, then appends and replaces the state: for
+  /// deleting what was exported. An error means that nothing changed.
+  [[nodiscard]] virtual Status rewrite(const std::string& state, std::span<const LogRange> kept,
+                                       ByteView appended) = 0;
 };
 
 /// Lost at the program's end.
 [[nodiscard]] std::unique_ptr<Store> make_memory_store();
 
+/// Called before every single change of a file, and in the middle of each write, with a name of the
+/// step: for tests that kill the process there.
+using StepHook = std::function<void(const char* step)>;
+
 /// A folder (made if it does not exist, mode 0700; files 0600) that only one process at a time may
-/// open. `at_step` is called before every single change of a file, with its name, for tests that
-/// kill the process there.
-[[nodiscard]] Result<std::unique_ptr<Store>> open_folder_store(
-    const std::filesystem::path& folder, std::function<void(const char*)> at_step = {});
+/// open. A person can read it:
+///   state.json  everything but the logs, the private key and the PINs included; names the log file
+///   log.tar     and its valid length (log.2.tar, ... after deletions)
+///   lock        held while a process has the folder open
+/// ErrorCode::config: not a folder of ours, damaged; unavailable: in use; io.
+[[nodiscard]] Result<std::unique_ptr<Store>> open_folder_store(const std::filesystem::path& folder,
+                                                               StepHook at_step = {});
 
 }  // namespace tillbridge::simulator::tse
