@@ -112,6 +112,14 @@ inline constexpr std::size_t tse_archive_bytes = 1U << 30U;
 /// One log message: process data is at most 64 KiB.
 inline constexpr std::size_t tse_log_bytes = 72U << 10U;
 inline constexpr std::size_t tse_process_data_bytes = 64U << 10U;
+/// From a TSE's certificate to its root; real ones have three or four.
+inline constexpr std::size_t tse_chain_certificates = 8;
+/// Certificates in one export.
+inline constexpr std::size_t tse_certificates = 256;
+/// What a check of an export says at most: a person reads it.
+inline constexpr std::size_t tse_archive_findings = 1000;
+/// A receipt's QR code holds 4296 characters at most; bonded text may be longer.
+inline constexpr std::size_t tse_receipt_text_bytes = 16U << 10U;
 /// TR-03151: clientId and processType; products take 30 bytes of the former.
 inline constexpr std::size_t tse_client_id_bytes = 30;
 inline constexpr std::size_t tse_process_type_bytes = 100;
@@ -122,6 +130,9 @@ inline constexpr std::size_t tse_state_bytes = 16U << 20U;
 inline constexpr std::size_t tse_head_bytes = 64U << 10U;
 /// Parameters of one cryptovision command or answer; the longest ones have seven.
 inline constexpr std::size_t cryptovision_parameters = 16;
+/// Lists that a cryptovision stick answers with; each fits into 32 KiB of parameters.
+inline constexpr std::size_t cryptovision_keys = 64;
+inline constexpr std::size_t cryptovision_mappings = 1024;
 
 // --- TSE: Diebold Nixdorf
 // ---------------------------------------------------------------------------------------------
@@ -133,5 +144,22 @@ inline constexpr std::size_t diebold_response_bytes = 64U << 10U;
 inline constexpr std::size_t diebold_parameters = 1024;
 /// What a buffer holds: an archive in base64.
 inline constexpr std::size_t diebold_buffer_bytes = tse_archive_bytes / 3 * 4 + 4096;
+
+// --- POS
+// ---------------------------------------------------------------------------------------------
+/// The root of a TSE stick holds a handful of files.
+inline constexpr std::size_t pos_folder_entries = 4096;
+/// /proc/mounts of a machine with many containers.
+inline constexpr std::size_t pos_mounts_bytes = 4U << 20U;
+/// Serial devices looked at, and sticks named in a message.
+inline constexpr std::size_t pos_candidates = 64;
+/// A file of PINs, and the memory of how many tries they have left.
+inline constexpr std::size_t pos_small_file_bytes = 64U << 10U;
+/// Logs that are fetched to find out what became of a signature.
+inline constexpr std::size_t pos_recent_logs = 64;
+/// Frames of one cryptovision answer that is no export.
+inline constexpr std::size_t pos_answer_bytes = 64U << 10U;
+/// TSE_TAR.001 to .099
+inline constexpr std::size_t swissbit_store_files = 99;
 
 }  // namespace tillbridge::limits

@@ -34,6 +34,16 @@ enum class Hash : std::uint8_t {
   sha3_512 = 11,
 };
 
+inline constexpr std::array<Curve, 6> all_curves = {Curve::p256,
+                                                    Curve::p384,
+                                                    Curve::p521,
+                                                    Curve::brainpool_p256r1,
+                                                    Curve::brainpool_p384r1,
+                                                    Curve::brainpool_p512r1};
+inline constexpr std::array<Hash, 8> all_hashes = {Hash::sha224,   Hash::sha256,   Hash::sha384,
+                                                   Hash::sha512,   Hash::sha3_224, Hash::sha3_256,
+                                                   Hash::sha3_384, Hash::sha3_512};
+
 /// SHA-256 over the uncompressed point: how a TSE, and every log message, names its key.
 using SerialNumber = std::array<std::uint8_t, 32>;
 
@@ -46,6 +56,8 @@ using SerialNumber = std::array<std::uint8_t, 32>;
 /// The hash that goes with a curve's size.
 [[nodiscard]] Hash usual_hash(Curve curve);
 [[nodiscard]] SerialNumber serial_of_point(ByteView uncompressed_point);
+/// 64 lower-case digits.
+[[nodiscard]] std::string hex_of(const SerialNumber& serial);
 
 class PublicKey {
  public:
@@ -105,7 +117,11 @@ struct ChainOptions {
 /// Does each certificate sign the one before it, and the last one itself? Validity is judged at
 /// `at_unix_s`. The error says which certificate and why.
 [[nodiscard]] Status check_chain(const std::vector<Bytes>& leaf_to_root, std::int64_t at_unix_s);
-/// notAfter, Unix seconds.
+/// From the leaf to a self-signed root, out of certificates in any order. Stops where no issuer is
+/// found: check_chain() then says so.
+[[nodiscard]] std::vector<Bytes> find_chain(const Bytes& leaf, const std::vector<Bytes>& pool);
+/// notBefore and notAfter, Unix seconds.
+[[nodiscard]] Result<std::int64_t> certificate_start(ByteView der);
 [[nodiscard]] Result<std::int64_t> certificate_end(ByteView der);
 [[nodiscard]] std::string certificate_pem(ByteView der);
 /// All certificates of a PEM text or a single DER certificate.

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
+#include <vector>
 
 #include "channel/bytes/reader.hpp"
 #include "channel/bytes/result.hpp"
@@ -24,8 +26,9 @@ struct TransactionLog {
   std::optional<Bytes> additional_external, additional_internal;
   std::uint64_t number = 0;
   /// The signature covers the bytes of processData as they stand. Some products write it as an
-  /// indefinite-length sequence of pieces; this many bytes a piece, 0: one primitive element.
-  std::uint32_t piece_bytes = 0;
+  /// indefinite-length sequence of pieces: how long each is, together all of process_data. None:
+  /// one primitive element.
+  std::vector<std::uint32_t> pieces;
 };
 
 struct SystemLog {
@@ -67,7 +70,10 @@ struct ParsedLog {
 /// ErrorCode::malformed says where and what. Any bytes are safe.
 [[nodiscard]] Result<ParsedLog> parse_log(ByteView log);
 
-/// TR-03151 section 5.1: "Unixt_1767225600_Sig-7_Log-Tra_No-1_Start_Client-till-01.log".
+/// TR-03151 section 5.1: "Unixt_1767225600_Sig-7_Log-Tra_No-1_Start_Client-till-01.log". At most
+/// tar_name_bytes: a client id that is longer is cut. '_' stands for what a file name cannot hold.
 [[nodiscard]] std::string file_name(const LogMessage& message);
+/// A client id or an operation as file_name() writes it, uncut.
+[[nodiscard]] std::string file_name_part(std::string_view text);
 
 }  // namespace tillbridge::tse

@@ -21,10 +21,24 @@ struct TarEntry {
   std::uint64_t modified_s = 0;
 };
 
-/// Header and content, padded to whole blocks; no trailer. Names up to 255 bytes (prefix field).
+/// A name without folders; the header's prefix field only ever holds folders.
+inline constexpr std::size_t tar_name_bytes = 100;
+
+/// Header and content, padded to whole blocks; no trailer. The name is at most tar_name_bytes.
 [[nodiscard]] Bytes tar_entry(const TarEntry& entry);
 /// A whole archive. Missing trailer blocks are allowed; anything but regular files, a bad checksum
 /// or a truncated file is an error that names the entry.
 [[nodiscard]] Result<std::vector<TarEntry>> read_tar(ByteView archive);
+
+/// An entry whose content stays where it is, in the archive.
+struct TarView {
+  std::string name;
+  ByteView content;
+  std::uint64_t modified_s = 0;
+};
+/// As read_tar(), without copying: fills `entries` with what stands before the first fault.
+[[nodiscard]] Status view_tar(ByteView archive, std::vector<TarView>& entries);
+/// Does it end with its trailer? One that does not was perhaps cut between two entries.
+[[nodiscard]] bool has_tar_trailer(ByteView archive);
 
 }  // namespace tillbridge::tse
