@@ -114,7 +114,7 @@ Bytes readme_text() {
 
 Status format(Medium& medium, const DeviceOptions& options) {
   FatOptions fat;
-  fat.label = options.label;
+  fat.label = or_default(options.label, fat.label);
   fat.cluster_bytes = options.cluster_bytes;
   if (options.sample_files) {
     fat.files.push_back({"README.TXT", readme_text()});

@@ -3,12 +3,12 @@
 #include <array>
 #include <charconv>
 #include <fstream>
-#include <limits>
 #include <memory>
 #include <utility>
 
 #include "channel/bytes/limits.hpp"
 #include "server/usb/config_reader.hpp"
+#include "server/usb/config_simulated.hpp"
 
 namespace tillbridge::server {
 
@@ -98,38 +98,7 @@ class Reader {
   }
 
   void simulated() {
-    std::map<std::string, std::uint32_t> paths;
-    std::size_t number = 0;
-    for (const toml::table* found : root_.tables("simulated")) {
-      ConfigTable table(*found, "[[simulated]]", problems_);
-      simulator::DeviceOptions options;
-      ++number;
-      options.kind = table.word("kind", {"mass-storage", "serial-echo"}, options.kind);
-      options.path = table.text("path").value_or("simulated-" + std::to_string(number));
-      options.vendor_id = narrow<std::uint16_t>(table, "vendor_id");
-      options.product_id = narrow<std::uint16_t>(table, "product_id");
-      text(table, "manufacturer", options.manufacturer);
-      text(table, "product", options.product);
-      text(table, "serial", options.serial);
-      options.speed = table.word("speed", {"full", "high"}, options.speed);
-      options.delay_us = narrow<std::uint32_t>(table, "delay_us");
-      if (auto image = table.text("image"); image && !image->empty())
-        options.image = absolute(*image).string();
-      options.size_mib = narrow<std::uint32_t>(table, "size_mib", options.size_mib);
-      text(table, "label", options.label);
-      options.cluster_bytes = narrow<std::uint32_t>(table, "cluster_bytes");
-      options.sample_files = table.flag("sample_files", options.sample_files);
-      options.write_protected = table.flag("write_protected", options.write_protected);
-      text(table, "inquiry_vendor", options.inquiry_vendor);
-      text(table, "inquiry_product", options.inquiry_product);
-      text(table, "inquiry_revision", options.inquiry_revision);
-      table.finish();
-      if (const auto [other, added] = paths.emplace(options.path, table.line()); !added) {
-        table.problem("path",
-                      "is '" + options.path + "' as in line " + std::to_string(other->second));
-      }
-      config_.simulated.push_back(std::move(options));
-    }
+    config_.simulated = read_simulated(root_, problems_, config_.file.parent_path());
     if (const toml::table* found = root_.table("simulation")) {
       ConfigTable table(*found, "[simulation]", problems_);
       path(table, "control", config_.simulation_control);
@@ -228,10 +197,6 @@ class Reader {
     return std::nullopt;
   }
 
-  static void text(ConfigTable& table, const std::string& key, std::string& member) {
-    if (auto value = table.text(key)) member = std::move(*value);
-  }
-
   void path(ConfigTable& table, const std::string& key, std::filesystem::path& member) const {
     const auto value = table.text(key);
     if (!value) return;
@@ -244,11 +209,6 @@ class Reader {
 
   [[nodiscard]] std::filesystem::path absolute(const std::string& text) const {
     return (config_.file.parent_path() / text).lexically_normal();
-  }
-
-  template <typename T>
-  static T narrow(ConfigTable& table, const std::string& key, T fallback = 0) {
-    return static_cast<T>(table.number(key, 0, std::numeric_limits<T>::max(), fallback));
   }
 
   ConfigProblems problems_;

@@ -130,6 +130,36 @@ std::int64_t ConfigTable::number(const std::string& key, std::int64_t least, std
   return value->get();
 }
 
+std::optional<std::int64_t> ConfigTable::maybe_number(const std::string& key, std::int64_t least,
+                                                      std::int64_t most) {
+  if (find(key) == nullptr) return std::nullopt;
+  return number(key, least, most, least);
+}
+
+double ConfigTable::real(const std::string& key, double least, double most, double fallback) {
+  const toml::node* node = find(key);
+  if (node == nullptr) return fallback;
+  const auto value = node->value<double>();
+  if (!value || !(*value >= least && *value <= most)) {
+    problem(key, "must be a number from " + std::to_string(least) + " to " + std::to_string(most));
+    return fallback;
+  }
+  return *value;
+}
+
+std::vector<std::string> ConfigTable::texts(const std::string& key) {
+  std::vector<std::string> texts;
+  const toml::node* node = find(key);
+  if (node == nullptr) return texts;
+  const toml::array* array = node->as_array();
+  if (array == nullptr || (!array->empty() && !array->is_homogeneous(toml::node_type::string))) {
+    problem(key, "must be a list of texts, [\"...\", \"...\"]");
+    return texts;
+  }
+  for (const toml::node& element : *array) texts.push_back(element.as_string()->get());
+  return texts;
+}
+
 std::string ConfigTable::word(const std::string& key, const std::set<std::string>& allowed,
                               const std::string& fallback) {
   const auto value = text(key);

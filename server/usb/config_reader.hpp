@@ -43,6 +43,13 @@ class ConfigTable {
   [[nodiscard]] bool flag(const std::string& key, bool fallback);
   [[nodiscard]] std::int64_t number(const std::string& key, std::int64_t least, std::int64_t most,
                                     std::int64_t fallback);
+  /// The same, and nothing where the key is not there.
+  [[nodiscard]] std::optional<std::int64_t> maybe_number(const std::string& key, std::int64_t least,
+                                                         std::int64_t most);
+  /// Whole or with a fraction.
+  [[nodiscard]] double real(const std::string& key, double least, double most, double fallback);
+  /// A list of texts; empty where the key is not there.
+  [[nodiscard]] std::vector<std::string> texts(const std::string& key);
   /// A word out of a list; the fallback if it is not there.
   [[nodiscard]] std::string word(const std::string& key, const std::set<std::string>& allowed,
                                  const std::string& fallback);

@@ -28,18 +28,19 @@ bool is_port_reset(const usb::Transfer& transfer) {
 
 struct SimulatedSource::Slot {
   Slot(transport::Loop& the_loop, std::unique_ptr<simulator::Device> the_device)
-      : device(std::move(the_device)), timer(the_loop) {}
+      : device(std::move(the_device)), timer(the_loop), return_timer(the_loop) {}
 
   std::unique_ptr<simulator::Device> device;
   transport::Timer timer;
+  transport::Timer return_timer;  ///< a stick that left by itself comes back
   bool plugged = true;
   SimulatedStick* user = nullptr;
 };
 
 class SimulatedSource::SimulatedStick final : public Stick {
  public:
-  SimulatedStick(transport::Loop& loop, Slot* slot, Events events)
-      : loop_(loop), slot_(slot), events_(std::move(events)) {
+  SimulatedStick(SimulatedSource& source, Slot* slot, Events events)
+      : source_(source), loop_(source.loop_), slot_(slot), events_(std::move(events)) {
     if (slot_ != nullptr) slot_->user = this;
     later([this] {
       events_.opened(slot_ != nullptr ? Status()
@@ -92,6 +93,14 @@ class SimulatedSource::SimulatedStick final : public Stick {
     schedule_pump();
   }
 
+  void schedule_pump() {
+    if (std::exchange(pump_scheduled_, true)) return;
+    later([this] {
+      pump_scheduled_ = false;
+      pump();
+    });
+  }
+
   // The hand pulled the stick. Its completions go out here, so that the departure comes after them.
   void gone() {
     cancel_all();
@@ -126,14 +135,6 @@ class SimulatedSource::SimulatedStick final : public Stick {
     later([this, completion = std::move(completion)] { events_.completed(completion); });
   }
 
-  void schedule_pump() {
-    if (std::exchange(pump_scheduled_, true)) return;
-    later([this] {
-      pump_scheduled_ = false;
-      pump();
-    });
-  }
-
   void pump() {
     if (slot_ == nullptr) return;
     slot_->device->advance(loop_.now());
@@ -143,6 +144,10 @@ class SimulatedSource::SimulatedStick final : public Stick {
       if (running_.erase(completion->id) != 0) events_.completed(std::move(*completion));
     }
     if (slot_ == nullptr) return;
+    if (const auto departure = slot_->device->poll_departure()) {
+      source_.depart(*slot_, *departure);  // and this stick is gone
+      return;
+    }
     if (const auto deadline = slot_->device->next_deadline()) {
       slot_->timer.arm(*deadline, [this] { pump(); });
     } else {
@@ -150,6 +155,7 @@ class SimulatedSource::SimulatedStick final : public Stick {
     }
   }
 
+  SimulatedSource& source_;
   transport::Loop& loop_;
   Slot* slot_;  // nullptr once the stick was pulled
   Events events_;
@@ -184,32 +190,81 @@ std::unique_ptr<Stick> SimulatedSource::open(const std::string& busid, Stick::Ev
     return slot->plugged && slot->user == nullptr && slot->device->description().path == busid;
   });
   Slot* slot = found == slots_.end() ? nullptr : found->get();
-  return std::make_unique<SimulatedStick>(loop_, slot, std::move(events));
+  return std::make_unique<SimulatedStick>(*this, slot, std::move(events));
 }
 
 Status SimulatedSource::unplug(const std::string& name) {
-  Slot* slot = find(name);
-  if (slot == nullptr)
-    return fail(ErrorCode::unavailable, "no simulated stick '" + log::printable(name) + "'");
-  if (!slot->plugged)
+  const auto slot = find(name);
+  if (!slot) return slot.error();
+  if (!(*slot)->plugged) {
     return fail(ErrorCode::refused, "'" + log::printable(name) + "' is not plugged in");
-  slot->plugged = false;
-  if (slot->user != nullptr) slot->user->gone();
-  slot->device->reset(loop_.now());
-  if (started_) observer_.departed(slot->device->description().path);
+  }
+  pull(**slot);
   return {};
 }
 
 Status SimulatedSource::plug(const std::string& name) {
-  Slot* slot = find(name);
-  if (slot == nullptr)
-    return fail(ErrorCode::unavailable, "no simulated stick '" + log::printable(name) + "'");
-  if (slot->plugged)
+  const auto slot = find(name);
+  if (!slot) return slot.error();
+  if ((*slot)->plugged) {
     return fail(ErrorCode::refused, "'" + log::printable(name) + "' is plugged in already");
-  slot->plugged = true;
-  const usb::DeviceDescription& description = slot->device->description();
-  if (started_) observer_.arrived({description.path, description});
+  }
+  push_in(**slot);
   return {};
+}
+
+void SimulatedSource::pull(Slot& slot) {
+  slot.plugged = false;
+  slot.device->bench().witness.unplugged();
+  if (slot.user != nullptr) slot.user->gone();
+  slot.device->power_cycle(loop_.now());
+  while (slot.device->poll_completion()) {
+  }
+  if (started_) observer_.departed(slot.device->description().path);
+}
+
+void SimulatedSource::push_in(Slot& slot) {
+  slot.return_timer.cancel();
+  slot.plugged = true;
+  const usb::DeviceDescription& description = slot.device->description();
+  if (started_) observer_.arrived({description.path, description});
+}
+
+void SimulatedSource::depart(Slot& slot, simulator::Departure departure) {
+  log::warning("simulated stick " + slot.device->description().serial +
+               " leaves the bus: a fault that its test bench asked for");
+  pull(slot);
+  if (!departure.back_after) return;
+  slot.return_timer.arm(loop_.now() + *departure.back_after, [this, &slot] { push_in(slot); });
+}
+
+Status SimulatedSource::power_cycle(const std::string& name) {
+  const auto slot = find(name);
+  if (!slot) return slot.error();
+  (*slot)->device->power_cycle(loop_.now());
+  if ((*slot)->user != nullptr) (*slot)->user->schedule_pump();
+  return {};
+}
+
+Status SimulatedSource::add_fault(const std::string& name, const std::string& fault) {
+  const auto slot = find(name);
+  if (!slot) return slot.error();
+  const auto parsed = simulator::parse_fault(fault);
+  if (!parsed) return parsed.error();
+  return (*slot)->device->bench().faults.add(*parsed);
+}
+
+Status SimulatedSource::clear_faults(const std::string& name) {
+  const auto slot = find(name);
+  if (!slot) return slot.error();
+  (*slot)->device->bench().faults.clear();
+  return {};
+}
+
+Result<std::string> SimulatedSource::witness(const std::string& name) const {
+  const auto slot = find(name);
+  if (!slot) return slot.error();
+  return (*slot)->device->bench().witness.to_json();
 }
 
 std::vector<SimulatedSource::State> SimulatedSource::list() const {
@@ -222,12 +277,15 @@ std::vector<SimulatedSource::State> SimulatedSource::list() const {
   return states;
 }
 
-SimulatedSource::Slot* SimulatedSource::find(const std::string& name) {
+Result<SimulatedSource::Slot*> SimulatedSource::find(const std::string& name) const {
   const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const auto& slot) {
     const usb::DeviceDescription& description = slot->device->description();
     return description.serial == name || description.path == name;
   });
-  return found == slots_.end() ? nullptr : found->get();
+  if (found == slots_.end()) {
+    return fail(ErrorCode::unavailable, "no simulated stick '" + log::printable(name) + "'");
+  }
+  return found->get();
 }
 
 }  // namespace tillbridge::server

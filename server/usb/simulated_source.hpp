@@ -32,6 +32,13 @@ class SimulatedSource final : public StickSource {
   // no serial.
   Status unplug(const std::string& name);
   Status plug(const std::string& name);
+  /// The supply goes away for a moment; the bus does not notice.
+  Status power_cycle(const std::string& name);
+  /// See simulator::parse_fault.
+  Status add_fault(const std::string& name, const std::string& fault);
+  Status clear_faults(const std::string& name);
+  /// One line of JSON: simulator::Witness.
+  [[nodiscard]] Result<std::string> witness(const std::string& name) const;
   struct State {
     std::string serial, busid;
     bool plugged = false;
@@ -42,7 +49,10 @@ class SimulatedSource final : public StickSource {
   struct Slot;
   class SimulatedStick;
 
-  [[nodiscard]] Slot* find(const std::string& name);
+  [[nodiscard]] Result<Slot*> find(const std::string& name) const;
+  void pull(Slot& slot);
+  void push_in(Slot& slot);
+  void depart(Slot& slot, simulator::Departure departure);
 
   transport::Loop& loop_;
   std::vector<std::unique_ptr<Slot>> slots_;

@@ -1,5 +1,6 @@
 #include "server/usb/simulation_control.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -139,22 +140,40 @@ struct SimulationControl::Impl : std::enable_shared_from_this<SimulationControl:
   }
 
   std::string execute(const std::string& line) {
-    const std::size_t space = line.find(' ');
-    const std::string command = line.substr(0, space);
-    const std::string name = space == std::string::npos ? "" : line.substr(space + 1);
-    if (command == "list") {
-      std::string answer;
-      for (const SimulatedSource::State& state : source.list()) {
-        answer += (state.serial.empty() ? "-" : state.serial) + " " + state.busid +
-                  (state.plugged ? " plugged\n" : " unplugged\n");
-      }
-      return answer + "ok\n";
+    std::string rest = line;
+    const auto next = [&rest] {
+      const std::size_t space = std::min(rest.find(' '), rest.size());
+      std::string word = rest.substr(0, space);
+      rest.erase(0, space + 1);
+      return word;
+    };
+    const std::string command = next();
+    if (command == "list") return list();
+    const std::string name = next();
+    if (command == "plug") return said(source.plug(name));
+    if (command == "unplug") return said(source.unplug(name));
+    if (command == "power-cycle") return said(source.power_cycle(name));
+    if (command == "fault") return said(source.add_fault(name, rest));
+    if (command == "heal") return said(source.clear_faults(name));
+    if (command == "witness") {
+      const auto witness = source.witness(name);
+      return witness ? *witness + "\nok\n" : said(witness.error());
     }
-    if (command != "plug" && command != "unplug") {
-      return "error: unknown command; write unplug SERIAL, plug SERIAL or list\n";
+    return "error: unknown command; write list, or one of plug, unplug, power-cycle, heal, witness "
+           "and a SERIAL, or fault SERIAL POINT ACTION ...\n";
+  }
+
+  std::string list() {
+    std::string answer;
+    for (const SimulatedSource::State& state : source.list()) {
+      answer += (state.serial.empty() ? "-" : state.serial) + " " + state.busid +
+                (state.plugged ? " plugged\n" : " unplugged\n");
     }
-    const Status done = command == "plug" ? source.plug(name) : source.unplug(name);
-    return done ? "ok\n" : "error: " + done.error().message + "\n";
+    return answer + "ok\n";
+  }
+
+  static std::string said(const Status& status) {
+    return status ? "ok\n" : "error: " + status.error().message + "\n";
   }
 
   transport::Loop& loop;

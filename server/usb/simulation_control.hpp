@@ -1,4 +1,5 @@
-// Test bench only: a Unix socket through which a test pulls and plugs simulated sticks.
+// Test bench only: a Unix socket through which a test pulls, plugs, breaks and questions simulated
+// sticks.
 #pragma once
 
 #include <filesystem>
@@ -12,9 +13,12 @@
 namespace tillbridge::server {
 
 /// Off unless `[simulation] control` names a path. Mode 0600: the user that runs the server and
-/// nobody else. Each line is a command, `unplug SERIAL`, `plug SERIAL` or `list`; each is answered
-/// by "ok" or "error: REASON" on a line
-/// (`list`: first one line "SERIAL BUSID plugged|unplugged" for each stick).
+/// nobody else. Each line is a command; each is answered by "ok" or "error: REASON" on a line.
+///   list                          first one line "SERIAL BUSID plugged|unplugged" for each stick
+///   unplug SERIAL, plug SERIAL    what a hand does
+///   power-cycle SERIAL            the supply fails for a moment
+///   fault SERIAL POINT ACTION ... adds a fault (simulator/faults.hpp); heal SERIAL takes all away
+///   witness SERIAL                first one line of JSON (simulator/witness.hpp)
 class SimulationControl {
  public:
   [[nodiscard]] static Result<std::unique_ptr<SimulationControl>> listen(

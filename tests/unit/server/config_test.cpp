@@ -27,6 +27,35 @@ TEST(Config, AnEmptyFileIsTheDefaults) {
   EXPECT_TRUE(config->rules.mappings.empty());
 }
 
+TEST(Config, ASimulatedTse) {
+  const auto config = parse_config(R"(
+[[simulated]]
+kind = "swissbit"
+state = "tse-1"
+image = "tse-1.img"
+curve = "brainpoolP384r1"
+signing_ms = 0
+clock_rate = 60
+most_signatures = 20000000
+certificate_end_s = 1
+seed = 7
+faults = ["status stall skip=3", "after-command unplug ms=1000"]
+)",
+                                   "/etc/tillbridge/t.toml");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  const simulator::DeviceOptions& stick = config->simulated.at(0);
+  EXPECT_EQ(stick.kind, "swissbit");
+  EXPECT_EQ(stick.tse.state, "/etc/tillbridge/tse-1");
+  EXPECT_EQ(stick.tse.curve, "brainpoolP384r1");
+  EXPECT_EQ(stick.tse.signing_ms, 0U);
+  EXPECT_FALSE(stick.tse.self_test_ms) << "the family's own";
+  EXPECT_EQ(stick.tse.clock_rate, 60.0);
+  EXPECT_EQ(stick.tse.most_signatures, 20000000U);
+  EXPECT_EQ(stick.tse.certificate_end_s, 1);
+  EXPECT_EQ(stick.seed, 7U);
+  EXPECT_EQ(stick.faults.size(), 2U);
+}
+
 TEST(Config, EverythingThatMayBeWritten) {
   const auto config = parse(R"(
 [link]
@@ -155,6 +184,11 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{
             "[[simulated]]\nsize_mb = 4\n",
             {"t.toml:2: key 'size_mb' in [[simulated]] is unknown", "did you mean 'size_mib'?"}},
+        Mistake{"[[simulated]]\nkind = \"serial-echo\"\nsigning_ms = 5\n",
+                {"t.toml:3: key 'signing_ms' in [[simulated]] is unknown"}},
+        Mistake{"[[simulated]]\nkind = \"diebold\"\nclock_rate = -1.0\nfaults = [3]\n",
+                {"t.toml:3: key 'clock_rate' in [[simulated]] must be a number from 0",
+                 "t.toml:4: key 'faults' in [[simulated]] must be a list of texts"}},
         Mistake{"[[simulated]]\nvendor_id = 65536\n",
                 {"t.toml:2: key 'vendor_id'", "from 0 to 65535"}},
         Mistake{"[[simulated]]\npath = \"a\"\n[[simulated]]\npath = \"a\"\n",

@@ -1,4 +1,4 @@
-// The test bench's socket: a test pulls and plugs simulated sticks.
+// The test bench's socket: a test pulls, plugs, breaks and questions simulated sticks.
 #include "server/usb/simulation_control.hpp"
 
 #include <cstring>
@@ -76,7 +76,24 @@ TEST_F(SimulationControlTest, PullsPlugsAndLists) {
   EXPECT_EQ(events_, "+simulated-1 -simulated-1 +simulated-1 ");
   EXPECT_EQ(say("unplug nothing\nplug 5A2F00000001\nreset x\n", 3),
             "error: no simulated stick 'nothing'\nerror: '5A2F00000001' is plugged in already\n"
-            "error: unknown command; write unplug SERIAL, plug SERIAL or list\n");
+            "error: unknown command; write list, or one of plug, unplug, power-cycle, heal, "
+            "witness and a SERIAL, or fault SERIAL POINT ACTION ...\n");
+}
+
+TEST_F(SimulationControlTest, BreaksHealsAndQuestions) {
+  const auto control = SimulationControl::listen(bench_.loop, *source_, path_);
+  ASSERT_TRUE(control.ok()) << control.error().message;
+  EXPECT_EQ(say("fault 5A2F00000001 status stall skip=2\npower-cycle 5A2F00000001\n"
+                "heal 5A2F00000001\nfault nothing status stall\n",
+                4),
+            "ok\nok\nok\nerror: no simulated stick 'nothing'\n");
+  EXPECT_THAT(
+      say("fault 5A2F00000001 status explode\n", 1),
+      ::testing::StartsWith("error: fault \"status explode\": the second word must be one"));
+  EXPECT_THAT(say("unplug 5A2F00000001\nwitness 5A2F00000001\n", 3),
+              ::testing::AllOf(::testing::StartsWith("ok\n{\"signatures\":0,"),
+                               ::testing::HasSubstr("\"power_cycles\":2,"),
+                               ::testing::HasSubstr("\"unplugs\":1,")));
 }
 
 TEST_F(SimulationControlTest, IsForItsOwnUserAndGoesAway) {
