@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -75,7 +76,7 @@ namespace detail {
 /// Collects one frame, whatever packets it comes in: from its first marker to ESC 9F.
 class FrameCollector {
  public:
-  enum class Found : std::uint8_t { nothing, frame, restarted, too_long, noise };
+  enum class Found : std::uint8_t { nothing, frame, restarted, too_long };
   /// `starts`: second bytes of the frames that this end takes.
   FrameCollector(std::vector<std::uint8_t> starts, std::size_t most_bytes)
       : starts_(std::move(starts)), most_bytes_(most_bytes) {}
@@ -95,7 +96,7 @@ class FrameCollector {
   std::vector<std::uint8_t> starts_;
   std::size_t most_bytes_;
   Bytes frame_;
-  bool inside_ = false, escaped_ = false, complete_ = false, skipping_ = false;
+  bool inside_ = false, escaped_ = false, complete_ = false;
   std::size_t parameters_ = 0, parameter_begin_ = 0;
   std::size_t raw_bytes_ = 0;  ///< still to come, of command 004's raw data
 };
