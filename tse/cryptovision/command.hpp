@@ -153,6 +153,9 @@ struct Parameter {
   bool operator==(const Parameter&) const = default;
 };
 using Parameters = std::vector<Parameter>;
+/// A big-endian number as clients send it: as many bytes as it needs, leading zeros allowed.
+/// Nothing: empty, or more than 64 bits.
+[[nodiscard]] std::optional<std::uint64_t> number_of(ByteView big_endian);
 
 inline constexpr std::size_t parameter_header_bytes = 1 /* type */ + 2 /* length */;
 /// The bytes of all of them, without a length in front.
@@ -168,6 +171,7 @@ class ParameterReader {
   std::uint8_t byte();
   std::uint16_t number();
   Bytes bytes();
+  /// An empty byte array too: what the vendor's Java sends for a text that is not there.
   std::string text();
   std::vector<std::uint32_t> numbers();
   /// A byte array of 1 to 8 bytes as a number. Also takes a `number` (some answers come as either).
