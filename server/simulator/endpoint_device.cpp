@@ -24,6 +24,11 @@ bool has_endpoint(const usb::InterfaceDescriptor& interface, std::uint8_t addres
                      [&](const auto& endpoint) { return endpoint.address == address; });
 }
 
+bool is_port_reset(const usb::SetupPacket& setup) {
+  const auto request = usb::as_host_request(setup);
+  return request && std::holds_alternative<usb::PortReset>(*request);
+}
+
 std::uint32_t length_of(ByteView bytes) {
   return static_cast<std::uint32_t>(bytes.size());
 }
@@ -64,15 +69,39 @@ void EndpointDevice::cancel(usb::TransferId id, Instant now) {
 
 void EndpointDevice::reset(Instant now) {
   run(now);
-  do_reset();
+  port_reset(now);
 }
 
 void EndpointDevice::power_cycle(Instant now) {
   run(now);
   bench_->witness.power_cycle();
+  bench_->demand.reset();
   now_ = now;
+  paused_until_ = Instant::min();
+  departure_.reset();
+  dead_ = false;
   powered_up(now);
   do_reset();
+}
+
+bool EndpointDevice::obey(const Fault& fault) {
+  switch (fault.action) {
+    case FaultAction::unplug:
+      bench_->witness.unplugged();
+      departure_ = Departure{};
+      if (fault.amount_ms > 0) departure_->back_after = std::chrono::milliseconds(fault.amount_ms);
+      dead_ = true;
+      return true;
+    case FaultAction::power_cycle:
+      bench_->witness.power_cycle();
+      powered_up(now_);
+      return true;
+    case FaultAction::dead:
+      dead_ = true;
+      return true;
+    default:
+      return false;
+  }
 }
 
 void EndpointDevice::advance(Instant now) {
@@ -80,9 +109,12 @@ void EndpointDevice::advance(Instant now) {
 }
 
 std::optional<Instant> EndpointDevice::next_deadline() const {
-  const auto endpoint = next_endpoint();
-  if (!endpoint) return std::nullopt;
-  return due(queues_.at(*endpoint).front());
+  std::optional<Instant> deadline = dead_ ? std::nullopt : next_event();
+  if (const auto endpoint = next_endpoint()) {
+    const Instant turn = due(*endpoint);
+    deadline = deadline ? std::min(*deadline, turn) : turn;
+  }
+  return deadline;
 }
 
 std::optional<usb::Completion> EndpointDevice::poll_completion() {
@@ -106,52 +138,66 @@ bool EndpointDevice::acceptable(const usb::Transfer& transfer) const {
 }
 
 bool EndpointDevice::runnable(std::uint8_t endpoint) const {
-  return endpoint == 0 || control_.halted(endpoint) || ready(endpoint);
+  if (endpoint == 0) {
+    // The host controller carries out a port reset by itself, whoever listens.
+    return !dead_ || is_port_reset(queues_.at(0).front().transfer.setup);
+  }
+  return !dead_ && (control_.halted(endpoint) || ready(endpoint));
 }
 
-Instant EndpointDevice::due(const PendingTransfer& pending) const {
-  return std::max(pending.arrival, last_end_) + delay_;
+Instant EndpointDevice::due(std::uint8_t endpoint) const {
+  const Instant turn = std::max(queues_.at(endpoint).front().arrival, last_end_) + delay_;
+  if (endpoint == 0 || control_.halted(endpoint)) return turn;
+  return std::max(turn, paused_until_);
 }
 
 std::optional<std::uint8_t> EndpointDevice::next_endpoint() const {
-  // The earliest arrival is also the earliest due: due() grows with the arrival.
   std::optional<std::uint8_t> next;
-  std::uint64_t sequence = 0;
+  const auto order = [this](std::uint8_t endpoint) {
+    return std::pair(due(endpoint), queues_.at(endpoint).front().sequence);
+  };
   for (const auto& [endpoint, queue] : queues_) {
-    if (!runnable(endpoint)) continue;
-    if (!next || queue.front().sequence < sequence) {
-      next = endpoint;
-      sequence = queue.front().sequence;
-    }
+    if (runnable(endpoint) && (!next || order(endpoint) < order(*next))) next = endpoint;
   }
   return next;
 }
 
 void EndpointDevice::run(Instant now) {
-  while (const auto endpoint = next_endpoint()) {
-    const Instant turn = due(queues_.at(*endpoint).front());
-    if (turn > now) return;
-    last_end_ = turn;
-    now_ = turn;
-    if (*endpoint != 0) {
-      serve_pipe(*endpoint);
-      continue;
+  while (true) {
+    const auto endpoint = next_endpoint();
+    const auto event = dead_ ? std::nullopt : next_event();
+    const auto turn = endpoint ? std::optional(due(*endpoint)) : std::optional<Instant>();
+    const bool event_first = event && (!turn || *event <= *turn);
+    const auto next = event_first ? event : turn;
+    if (!next || *next > now) return;
+    // What an event makes ready is not served before it.
+    last_end_ = now_ = std::max(last_end_, *next);
+    if (event_first) {
+      happen();
+    } else {
+      serve_next(*endpoint);
     }
-    Queue& queue = queues_.at(0);
-    PendingTransfer pending = std::move(queue.front());
-    queue.pop_front();
-    if (queue.empty()) queues_.erase(0);
-    --pending_count_;
-    serve_control(std::move(pending));
   }
+}
+
+void EndpointDevice::serve_next(std::uint8_t endpoint) {
+  if (endpoint != 0) {
+    serve_pipe(endpoint);
+    return;
+  }
+  Queue& queue = queues_.at(0);
+  PendingTransfer pending = std::move(queue.front());
+  queue.pop_front();
+  if (queue.empty()) queues_.erase(0);
+  --pending_count_;
+  serve_control(std::move(pending));
 }
 
 void EndpointDevice::serve_control(PendingTransfer pending) {
   const usb::SetupPacket& setup = pending.transfer.setup;
   ControlAnswer answer;
-  const auto host_request = usb::as_host_request(setup);
-  if (host_request && std::holds_alternative<usb::PortReset>(*host_request)) {
-    do_reset();
+  if (is_port_reset(setup)) {
+    port_reset(now_);
     answer = ControlAnswer::accept();
   } else if (auto outcome = control_.handle(setup)) {
     using Effect = ControlEndpoint::Effect;
@@ -193,7 +239,7 @@ void EndpointDevice::serve_pipe(std::uint8_t endpoint) {
     ending = serve(pending);
   }
   if (!ending) {
-    assert(!ready(endpoint));
+    assert(!runnable(endpoint) || paused_until_ > now_);
     return;
   }
   const PendingTransfer ended = std::move(pending);
@@ -243,6 +289,13 @@ EndpointDevice::Queues::iterator EndpointDevice::cancel_queue(Queues::iterator e
     --pending_count_;
   }
   return queues_.erase(entry);
+}
+
+void EndpointDevice::port_reset(Instant now) {
+  bench_->witness.bus_reset();
+  now_ = now;
+  bus_was_reset(now);
+  do_reset();
 }
 
 void EndpointDevice::do_reset() {

@@ -2,6 +2,7 @@
 // control endpoint.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -73,12 +74,28 @@ class EndpointDevice : public Device {
   /// starts anew.
   virtual void restarted(bool bus_reset) = 0;
   virtual void halt_cleared(std::uint8_t endpoint) = 0;
-  /// Supply lost and back. restarted(true) follows.
+  /// Supply lost and back. restarted(true) follows, except after a fault that the bus does not
+  /// notice.
   virtual void powered_up(Instant /*now*/) {}
+  /// A port reset, not a power cycle. restarted(true) follows.
+  virtual void bus_was_reset(Instant /*now*/) {}
 
-  /// The time of the transfer that is being served.
+  /// When something in the device happens by itself (an answer gets ready); nothing: never. It
+  /// happens in one order with the transfers' turns, whenever advance() is called.
+  [[nodiscard]] virtual std::optional<Instant> next_event() const { return std::nullopt; }
+  /// The time of next_event() has come: now(). It is another one, or none, afterwards.
+  virtual void happen() {}
+
+  /// The time of what is being served, or happens.
   [[nodiscard]] Instant now() const { return now_; }
-  void depart(Departure departure) { departure_ = departure; }
+  /// Carries out what a fault demands of the device as a whole: unplug, power_cycle or dead. False:
+  /// it is none of these.
+  [[nodiscard]] bool obey(const Fault& fault);
+  /// No pipe is served for this long from now(), except that halted ones stall; endpoint 0 goes on.
+  /// serve() may then return nothing and is asked again.
+  void pause(Duration duration) { paused_until_ = std::max(paused_until_, now_ + duration); }
+  /// Nothing answers any more, not even endpoint 0, until the next power cycle.
+  [[nodiscard]] bool dead() const { return dead_; }
 
   [[nodiscard]] ControlEndpoint& control() { return control_; }
   [[nodiscard]] const ControlEndpoint& control() const { return control_; }
@@ -91,16 +108,18 @@ class EndpointDevice : public Device {
 
   [[nodiscard]] bool acceptable(const usb::Transfer& transfer) const;
   [[nodiscard]] bool runnable(std::uint8_t endpoint) const;
-  [[nodiscard]] Instant due(const PendingTransfer& pending) const;
+  [[nodiscard]] Instant due(std::uint8_t endpoint) const;
   /// The endpoint whose turn is next, of those that are runnable.
   [[nodiscard]] std::optional<std::uint8_t> next_endpoint() const;
   void run(Instant now);
+  void serve_next(std::uint8_t endpoint);
   void serve_control(PendingTransfer pending);
   void serve_pipe(std::uint8_t endpoint);
   void end(const PendingTransfer& pending, Ending ending);
   /// All pipes but endpoint 0, or those of one interface.
   void cancel_pipes(std::optional<std::uint8_t> interface_number);
   Queues::iterator cancel_queue(Queues::iterator entry);
+  void port_reset(Instant now);
   void do_reset();
 
   ControlEndpoint control_;
@@ -110,9 +129,11 @@ class EndpointDevice : public Device {
   std::uint64_t next_sequence_ = 0;
   Instant last_end_ = Instant::min();
   Instant now_{};
+  Instant paused_until_ = Instant::min();
   std::deque<usb::Completion> completions_;
   std::shared_ptr<Bench> bench_;
   std::optional<Departure> departure_;
+  bool dead_ = false;
 };
 
 }  // namespace tillbridge::simulator
