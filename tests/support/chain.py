@@ -5,10 +5,12 @@ Nothing here sleeps to wait for something: a test waits for a line that a progra
 Every program started here is ended here, by its process id.
 """
 
+import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -182,6 +184,11 @@ class Chain:
         server.port = int(server.wait_for(r"listening for tills on \S+:(\d+)").group(1))
         return server
 
+    def test_bench(self):
+        """(the configuration that switches it on, for usb_server(extra=...); the bench)"""
+        bench = TestBench(self.directory / "bench.sock")
+        return f'[simulation]\ncontrol = "{bench.path}"\n', bench
+
     def terminal(self, *arguments, name="tillbridge-terminal"):
         terminal = self.start(name, [self.build / "server/terminal/tillbridge-terminal", "--listen", "127.0.0.1:0", *arguments])
         terminal.port = int(terminal.wait_for(r"listening for RDP on \S+:(\d+)").group(1))
@@ -239,6 +246,48 @@ authority = "{pki}/authority.crt"
                 'if [ -n "$TILLBRIDGE_PRELOAD" ]; then export LD_PRELOAD="$TILLBRIDGE_PRELOAD"; fi; exec "$@"', "sh", *command]
 
 
+class TestBench:
+    """tillbridged's [simulation] control socket: pulls, plugs, breaks and questions simulated sticks."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def say(self, line):
+        """The lines before the final "ok"."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self.path))
+            connection.sendall(line.encode() + b"\n")
+            lines = []
+            for answer in connection.makefile("r"):
+                answer = answer.rstrip("\n")
+                if answer == "ok":
+                    return lines
+                if answer.startswith("error: "):
+                    raise AssertionError(f"{line}: {answer}")
+                lines.append(answer)
+            raise AssertionError(f"{line}: no answer")
+
+    def unplug(self, serial):
+        self.say(f"unplug {serial}")
+
+    def plug(self, serial):
+        self.say(f"plug {serial}")
+
+    def power_cycle(self, serial):
+        self.say(f"power-cycle {serial}")
+
+    def fault(self, serial, text):
+        self.say(f"fault {serial} {text}")
+
+    def heal(self, serial):
+        self.say(f"heal {serial}")
+
+    def witness(self, serial):
+        """What really happened to the stick: a dict of counts."""
+        return json.loads(self.say(f"witness {serial}")[0])
+
+
 class _Ended:
     """Xvfb: ended with the chain, its output is of no interest."""
 
@@ -260,6 +309,8 @@ def tables(name, entries):
         for key, value in entry.items():
             if isinstance(value, bool):
                 yield f"{key} = {str(value).lower()}"
+            elif isinstance(value, list):
+                yield f"{key} = {json.dumps(value)}"
             elif isinstance(value, (int, float)):
                 yield f"{key} = {value}"
             else:
