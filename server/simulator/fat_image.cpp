@@ -122,6 +122,17 @@ std::string padded(std::string_view text, std::size_t size) {
   return result;
 }
 
+/// Clusters from `cluster` on until one that begins on a multiple of `alignment_bytes`.
+std::uint32_t clusters_to_alignment(const Geometry& geometry, std::uint32_t cluster,
+                                    std::uint32_t alignment_bytes) {
+  const std::uint64_t alignment_blocks = alignment_bytes / block_bytes;
+  if (alignment_blocks <= geometry.cluster_blocks) return 0;
+  const std::uint64_t past = geometry.block_of(cluster) % alignment_blocks;
+  if (past == 0) return 0;
+  // Data begins on a multiple of the cluster size, so whole clusters lead there.
+  return static_cast<std::uint32_t>((alignment_blocks - past) / geometry.cluster_blocks);
+}
+
 /// The 11 characters of a directory entry.
 Result<std::string> directory_name(const std::string& name) {
   const std::size_t dot = name.find('.');
@@ -247,7 +258,8 @@ Status write_zeros(Medium& medium, std::uint64_t block, std::uint64_t count) {
   return {};
 }
 
-/// The allocation table's chains, which start at cluster 2 and follow each other.
+/// The allocation table's chains, which start at cluster 2 and follow each other, with free
+/// clusters in between where a file is aligned.
 class Chains {
  public:
   explicit Chains(const Geometry& geometry) : is_16_(geometry.fat_bits == 16) {
@@ -256,6 +268,10 @@ class Chains {
   }
 
   [[nodiscard]] std::uint32_t next() const { return next_; }
+  void leave_free(std::uint32_t clusters) {
+    next_ += clusters;
+    for (std::uint32_t i = 0; i < clusters; ++i) put(0);
+  }
   void add(std::uint32_t clusters) {
     for (std::uint32_t i = 0; i < clusters; ++i) {
       ++next_;
@@ -322,13 +338,17 @@ Result<FatLayout> write_fat_image(Medium& medium, const FatOptions& options) {
   }
   std::uint64_t free_clusters = geometry.cluster_count - (is_16 ? 0 : 1);
   for (const FatFile& file : options.files) {
-    const std::uint64_t clusters = (file.content.size() + cluster_bytes - 1) / cluster_bytes;
-    if (clusters > free_clusters || file.content.size() > 0xFFFFFFFFU) {
+    const std::uint64_t clusters = (file.size() + cluster_bytes - 1) / cluster_bytes;
+    const std::uint32_t skipped =
+        clusters == 0 ? 0 : clusters_to_alignment(geometry, chains.next(), file.alignment_bytes);
+    const std::uint64_t behind = geometry.cluster_count - (std::uint64_t{chains.next()} - 2);
+    if (clusters + skipped > behind || file.size() > 0xFFFFFFFFU) {
       return fail(ErrorCode::config, "no room on the disk for file " + file.name);
     }
+    chains.leave_free(skipped);
     free_clusters -= clusters;
     const std::uint32_t first = clusters == 0 ? 0 : chains.next();
-    const auto bytes = static_cast<std::uint32_t>(file.content.size());
+    const auto bytes = static_cast<std::uint32_t>(file.size());
     write_entry(root, *directory_name(file.name), attribute_archive, first, bytes);
     layout.files.push_back({file.name, clusters == 0 ? 0 : geometry.block_of(first), bytes});
     chains.add(static_cast<std::uint32_t>(clusters));
@@ -348,7 +368,7 @@ Result<FatLayout> write_fat_image(Medium& medium, const FatOptions& options) {
   }
   parts.emplace_back(geometry.first_root(), root.finish());
   for (std::size_t i = 0; i < options.files.size(); ++i) {
-    if (layout.files[i].bytes > 0) {
+    if (!options.files[i].content.empty()) {
       parts.emplace_back(layout.files[i].first_block, options.files[i].content);
     }
   }

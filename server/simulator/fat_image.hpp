@@ -16,6 +16,16 @@ struct FatFile {
   /// 8.3, as it stands in the directory: "README.TXT". Upper-case letters, digits and _-~ only.
   std::string name;
   Bytes content;
+  /// The file's size, if it is larger than `content`. The rest is allocated but not written: a
+  /// front end that answers for these blocks needs no copy of them here.
+  std::uint64_t bytes = 0;
+  /// It begins on a multiple of this many bytes of the disk; clusters passed over stay free. A
+  /// power of two; 0: the next cluster.
+  std::uint32_t alignment_bytes = 0;
+
+  [[nodiscard]] std::uint64_t size() const {
+    return bytes > content.size() ? bytes : content.size();
+  }
 };
 
 struct FatOptions {

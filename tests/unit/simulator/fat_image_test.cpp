@@ -95,7 +95,8 @@ TEST_P(FatImage, IsWhatTheToolsExpect) {
   options.cluster_bytes = GetParam().cluster_bytes;
   options.files = {{"README.TXT", {'h', 'i', '\r', '\n'}},
                    {"PATTERN.BIN", pattern_bytes(100000, 1)},
-                   {"EMPTY", {}}};
+                   {"EMPTY", {}},
+                   {"STORE.001", {}, 2U << 20U, 32768}};
   {
     auto medium = FileMedium::create(path, GetParam().mib * 2048);
     ASSERT_TRUE(medium.ok()) << medium.error().message;
@@ -111,6 +112,10 @@ TEST_P(FatImage, IsWhatTheToolsExpect) {
     ASSERT_TRUE((*medium)->read(pattern.first_block, blocks).ok());
     blocks.resize(pattern.bytes);
     EXPECT_EQ(blocks, options.files[1].content);
+    const FatFileExtent& store = layout->files.at(3);
+    EXPECT_EQ(store.bytes, 2U << 20U) << "allocated without content";
+    EXPECT_EQ(store.first_block % 64, 0U) << "aligned";
+    EXPECT_LT(store.first_block - pattern.first_block, 200000U / block_bytes + 64);
   }
 
   // fsck.fat looks at a file system, not at a disk: the partition is copied out of it.
@@ -127,7 +132,7 @@ TEST_P(FatImage, IsWhatTheToolsExpect) {
   const Output listing = run("mdir " + drive + " ::");
   EXPECT_EQ(listing.status, 0) << listing.text;
   EXPECT_THAT(listing.text, testing::HasSubstr("TSE-TEST"));
-  EXPECT_THAT(listing.text, testing::HasSubstr("3 files"));
+  EXPECT_THAT(listing.text, testing::HasSubstr("4 files"));
   const std::string copy = folder.file("copy");
   EXPECT_EQ(run("mcopy " + drive + " ::PATTERN.BIN " + copy).status, 0);
   EXPECT_EQ(contents(copy), options.files[1].content);
@@ -204,6 +209,8 @@ TEST(FatImages, WhatDoesNotFitIsRefusedByName) {
   options.files = {{"A", {}}, {"A", {}}};
   EXPECT_THAT(refusal(16384, options), testing::HasSubstr("two files"));
   options.files = {{"A", Bytes(8U << 20U)}};
+  EXPECT_THAT(refusal(16384, options), testing::HasSubstr("no room"));
+  options.files = {{"A", {}, 0x1'0000'0000U, 0}};
   EXPECT_THAT(refusal(16384, options), testing::HasSubstr("no room"));
 }
 
