@@ -21,6 +21,7 @@ enum class Finding : std::uint8_t {
   duplicate_counter,
   bad_chain,            ///< the certificates do not lead to a self-signed root
   certificate_expired,  ///< signed after the certificate's end
+  no_trailer,           ///< no two zero blocks at the end: perhaps cut between two files
   open_transaction,     ///< started and never finished: not an error, worth a word
 };
 [[nodiscard]] const char* name_of(Finding finding);
@@ -41,6 +42,10 @@ struct ArchiveReport {
   [[nodiscard]] bool good() const;
 };
 
+/// A whole archive, with its trailer. A part of an export is fine: counters may begin anywhere,
+/// they must only not have holes. Names are held against content in counter, kind, transaction,
+/// step, operation and client; the date in a name is nobody's evidence and products differ in it.
+/// At most limits::tse_archive_findings findings.
 [[nodiscard]] ArchiveReport check_archive(ByteView archive);
 
 }  // namespace tillbridge::tse
