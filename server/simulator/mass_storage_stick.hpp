@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "channel/massstorage/command_block.hpp"
@@ -27,37 +28,59 @@ struct StickOptions {
   /// pipe, as Bulk-Only Transport 6.7.2 asks for, or with a short packet only, as many real sticks
   /// do.
   bool halts_on_short_data = true;
+  /// What a port reset does to a TSE behind the disk is not known of any stick: nothing, or the
+  /// same as a loss of power.
+  bool port_reset_cuts_power = false;
 };
 
 class MassStorageStick final : public EndpointDevice {
  public:
   static constexpr std::uint8_t in_endpoint = 0x81, out_endpoint = 0x02;
 
-  /// `medium` has 1 to 2^32 - 1 blocks.
-  MassStorageStick(std::unique_ptr<Medium> medium, const StickOptions& options);
+  /// `medium` has 1 to 2^32 - 1 blocks. `bench`: shared with a front end behind the medium.
+  MassStorageStick(std::unique_ptr<Medium> medium, const StickOptions& options,
+                   std::shared_ptr<Bench> bench = nullptr);
 
   [[nodiscard]] Medium& medium() { return *medium_; }
 
  private:
   enum class Phase : std::uint8_t { command, data_in, data_out, status };
+  /// How a command goes on after a fault.
+  enum class Course : std::uint8_t { on, hold, stall };
+  /// What faults do to the running command.
+  struct Mischief {
+    bool data_struck = false, status_struck = false;  ///< each point is passed once a command
+    bool stalls_status = false, wrong_residue = false, phase_error = false;
+    bool short_data = false, bit_flip = false;
+    std::optional<Fault> torn_write;
+  };
 
   [[nodiscard]] ControlAnswer class_request(const usb::SetupPacket& setup, ByteView data) override;
   [[nodiscard]] bool ready(std::uint8_t endpoint) const override;
   [[nodiscard]] std::optional<Ending> serve(PendingTransfer& pending) override;
   void restarted(bool bus_reset) override;
   void halt_cleared(std::uint8_t endpoint) override;
+  void powered_up(Instant now) override;
+  void bus_was_reset(Instant now) override;
 
-  [[nodiscard]] Ending take_command(const PendingTransfer& pending);
-  void begin(const massstorage::CommandBlock& command);
+  [[nodiscard]] Course suffer(const Fault& fault);
+  [[nodiscard]] Course pass(FaultPoint point, bool& struck);
+  void heed_demand();
+  void flip_a_bit(Bytes& data);
+
+  [[nodiscard]] std::optional<Ending> take_command(const PendingTransfer& pending);
+  void begin();
   [[nodiscard]] std::optional<Ending> take_data(PendingTransfer& pending);
-  [[nodiscard]] Ending send(const usb::Transfer& transfer);
+  [[nodiscard]] std::optional<Ending> take_part(ByteView bytes);
+  [[nodiscard]] std::optional<Ending> send(const usb::Transfer& transfer);
+  [[nodiscard]] Ending stall_data(std::uint8_t pipe);
   [[nodiscard]] bool send_data(std::size_t room, Bytes& data);
   void end_data();
   [[nodiscard]] Bytes take_status();
 
   std::unique_ptr<Medium> medium_;
   ScsiDisk disk_;
-  bool halts_on_short_data_;
+  bool halts_on_short_data_, port_reset_cuts_power_;
 
   Phase phase_ = Phase::command;
   /// After an invalid CBW both pipes stay halted until reset recovery, CLEAR_FEATURE or not
@@ -68,6 +91,8 @@ class MassStorageStick final : public EndpointDevice {
   std::uint64_t intended_ = 0;  ///< bytes of the data stage that the command makes use of
   std::uint64_t moved_ = 0;     ///< bytes of it that went over the bus
   bool owes_empty_packet_ = false;
+  Mischief mischief_;
+  bool silent_ = false;  ///< by a fault, until a reset
 };
 
 }  // namespace tillbridge::simulator

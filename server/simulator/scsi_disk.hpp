@@ -49,6 +49,8 @@ class ScsiDisk {
 
   /// Power-up, bus reset or Bulk-Only reset: the host is told at its next command (06/29/00).
   void reset();
+  /// As after power-up: an ejected medium is there again.
+  void insert_medium() { ejected_ = false; }
 
  private:
   enum class Job : std::uint8_t { nothing, reply, read, write, verify };

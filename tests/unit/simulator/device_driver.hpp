@@ -116,8 +116,9 @@ class StickTest : public testing::Test {
   void make(const StickOptions& options) {
     make(options, std::make_unique<MemoryMedium>(disk_blocks));
   }
-  void make(const StickOptions& options, std::unique_ptr<Medium> medium) {
-    stick_ = std::make_unique<MassStorageStick>(std::move(medium), options);
+  void make(const StickOptions& options, std::unique_ptr<Medium> medium,
+            std::shared_ptr<Bench> bench = nullptr) {
+    stick_ = std::make_unique<MassStorageStick>(std::move(medium), options, std::move(bench));
     driver_ = std::make_unique<DeviceDriver>(*stick_);
     driver_->configure();
     auto host = massstorage::BulkOnlyHost::create(stick_->description());
