@@ -33,10 +33,10 @@ enum class Trouble : std::uint8_t {
   no_transaction = 28,       ///< no such open transaction
   wrong_pin = 30,
   pin_blocked = 31,
-  last_pin_try = 32,       ///< one try left: refused without --last-try
-  signature_made = 40,     ///< the answer was lost, the signature exists
-  signature_not_made = 41, ///< the way broke, and the stick says that nothing was signed
-  signature_unknown = 42,  ///< the way broke, and the stick cannot be asked
+  last_pin_try = 32,        ///< one try left: refused without --last-try
+  signature_made = 40,      ///< the answer was lost, the signature exists
+  signature_not_made = 41,  ///< the way broke, and the stick says that nothing was signed
+  signature_unknown = 42,   ///< the way broke, and the stick cannot be asked
 };
 
 struct Failure {

@@ -159,7 +159,7 @@ inline constexpr std::size_t pos_small_file_bytes = 64U << 10U;
 inline constexpr std::size_t pos_recent_logs = 64;
 /// Frames of one cryptovision answer that is no export.
 inline constexpr std::size_t pos_answer_bytes = 64U << 10U;
-/// TSE_TAR.001 to .099
-inline constexpr std::size_t swissbit_store_files = 99;
+/// Clients and open transactions that a Swissbit stick lists; it has fewer.
+inline constexpr std::size_t swissbit_listed = 65536;
 
 }  // namespace tillbridge::limits
