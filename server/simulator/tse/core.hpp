@@ -75,6 +75,7 @@ class [[nodiscard]] Answer {
   Answer(Refusal refusal) : state_(std::in_place_index<1>, refusal) {}
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
+  [[nodiscard]] T& operator*() { return std::get<0>(state_); }
   [[nodiscard]] const T& operator*() const { return std::get<0>(state_); }
   [[nodiscard]] const T* operator->() const { return &std::get<0>(state_); }
   [[nodiscard]] Refusal refusal() const { return std::get<1>(state_); }
@@ -314,8 +315,8 @@ class TseCore {
   [[nodiscard]] Answer<Bytes> export_logs(const ExportFilter& filter);
   /// For hosts that read the store itself: what they have read is exported up to this counter.
   void mark_exported(std::uint64_t counter);
-  /// Every log up to this counter was handed out since it was signed (or before the last power
-  /// failure that came right after an export: then it may have to be exported once more).
+  /// Every log up to this counter was handed out. Stored with the next change, so a power failure
+  /// right after an export may ask for it once more.
   [[nodiscard]] std::uint64_t exported_counter() const;
   /// The last message signed, as it is in the store, without its TAR header.
   [[nodiscard]] Answer<Bytes> last_log();
