@@ -47,6 +47,8 @@ inline constexpr std::size_t rdpeusb_abandoned_requests = 256;
 // --- USB/IP
 // ------------------------------------------------------------------------------------------------
 inline constexpr std::size_t usbip_exported_devices = 128;
+/// USB/IP clients of one session of tillbridge-terminal: one for each device, and some that list.
+inline constexpr std::size_t usbip_sink_clients = 64;
 
 // --- link
 // --------------------------------------------------------------------------------------------------
@@ -141,7 +143,12 @@ inline constexpr std::size_t cryptovision_mappings = 1024;
 inline constexpr std::size_t diebold_request_bytes = 2048;
 /// A response in one piece. Longer ones go through a buffer.
 inline constexpr std::size_t diebold_response_bytes = 64U << 10U;
-inline constexpr std::size_t diebold_parameters = 1024;
+/// Of a response: lists of clients and open transactions have one for each.
+inline constexpr std::size_t diebold_parameters = 8192;
+/// Request ids that a simulated stick remembers, to notice one that comes twice.
+inline constexpr std::size_t diebold_remembered_ids = 64;
+/// Buffers for answers are numbered from 1 to this.
+inline constexpr std::size_t diebold_buffers = 9;
 /// What a buffer holds: an archive in base64.
 inline constexpr std::size_t diebold_buffer_bytes = tse_archive_bytes / 3 * 4 + 4096;
 

@@ -14,6 +14,7 @@ std::string by_code(const Map& counts) {
     constexpr const char* digits = "0123456789abcdef";
     const auto value = static_cast<std::uint32_t>(code);
     text += "\"0x";
+    if (value > 0xFFU) text += digits[(value >> 8U) & 0xFU];  // Diebold Nixdorf: up to 999
     text += digits[(value >> 4U) & 0xFU];
     text += digits[value & 0xFU];
     text += "\":" + std::to_string(count);

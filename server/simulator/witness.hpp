@@ -24,6 +24,8 @@ class Witness {
   /// between is a repeated frame: nobody but a tunnel that replays does that.
   void command(std::uint32_t code, ByteView frame);
   void answer_read();
+  /// For protocols whose requests have an id: one came a second time, whatever was read.
+  void repeated_frame() { ++repeated_frames_; }
   /// An answer that nobody read was replaced by a newer command.
   void answer_discarded() { ++answers_discarded_; }
   void read_while_busy() { ++reads_while_busy_; }
