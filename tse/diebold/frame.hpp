@@ -109,8 +109,6 @@ class RequestParser {
   /// Reads on in `input` until a request is complete or something is wrong. Nothing: `input` is
   /// used up.
   [[nodiscard]] std::optional<std::variant<Request, FrameFault>> next(ByteReader& input);
-  /// The bytes of the request that next() gave last.
-  [[nodiscard]] const Bytes& frame() const { return collector_.frame(); }
   void clear() { collector_.clear(); }
   [[nodiscard]] bool idle() const { return collector_.idle(); }
 
