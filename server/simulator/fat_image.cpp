@@ -225,10 +225,11 @@ Bytes information(std::uint32_t free_clusters, std::uint32_t next_free) {
 }
 
 void write_entry(ByteWriter& writer, std::string_view name, std::uint8_t attributes,
-                 std::uint32_t cluster, std::uint32_t bytes) {
+                 std::uint32_t cluster, std::uint32_t bytes, bool lower_case_extension = false) {
+  constexpr std::uint8_t flag_lower_case_extension = 0x10;
   write_text(writer, name);
   writer.u8(attributes);
-  writer.u8(0);
+  writer.u8(lower_case_extension ? flag_lower_case_extension : std::uint8_t{0});
   writer.u8(0);     // created: tenths
   writer.u16le(0);  // created: time
   writer.u16le(entry_date);
@@ -349,7 +350,8 @@ Result<FatLayout> write_fat_image(Medium& medium, const FatOptions& options) {
     free_clusters -= clusters;
     const std::uint32_t first = clusters == 0 ? 0 : chains.next();
     const auto bytes = static_cast<std::uint32_t>(file.size());
-    write_entry(root, *directory_name(file.name), attribute_archive, first, bytes);
+    write_entry(root, *directory_name(file.name), attribute_archive, first, bytes,
+                file.lower_case_extension);
     layout.files.push_back({file.name, clusters == 0 ? 0 : geometry.block_of(first), bytes});
     chains.add(static_cast<std::uint32_t>(clusters));
   }

@@ -22,6 +22,8 @@ struct FatFile {
   /// It begins on a multiple of this many bytes of the disk; clusters passed over stay free. A
   /// power of two; 0: the next cluster.
   std::uint32_t alignment_bytes = 0;
+  /// Systems show "NAME.ext": a flag that Windows NT brought into the 8.3 form.
+  bool lower_case_extension = false;
 
   [[nodiscard]] std::uint64_t size() const {
     return bytes > content.size() ? bytes : content.size();
