@@ -18,8 +18,8 @@ constexpr Duration poll_interval = std::chrono::milliseconds(10);
 constexpr Duration answer_limit = std::chrono::seconds(40);
 
 Failure broken(const Error& error) {
-  return trouble(Trouble::failed, "the stick answers nonsense: " + error.message +
-                                      ". Is a virus scanner or another program writing to it?");
+  return trouble(Trouble::garbled, "the stick answers nonsense: " + error.message +
+                                       ". Is a virus scanner or another program writing to it?");
 }
 
 /// What a refused command means to a till.
@@ -162,14 +162,14 @@ Outcome<cv::Parameters> CryptovisionCard::command(cv::CommandCode code,
     Outcome<Bytes> data = exchange(request);
     if (!data) return data.failure();
     if (data->empty())
-      return trouble(Trouble::failed, "the stick ended its answer before it was complete");
+      return trouble(Trouble::garbled, "the stick ended its answer before it was complete");
     if (Status added = answer.add(*data); !added) return broken(added.error());
     if (answer.complete()) break;
     request.data = {cv::fetch_more};
   }
   if (answer.kind() == cv::AnswerAssembler::Kind::failure) return refused(code, answer.failure());
   if (answer.kind() == cv::AnswerAssembler::Kind::bulk)
-    return trouble(Trouble::failed, "the stick answered with an archive that nobody asked for");
+    return trouble(Trouble::garbled, "the stick answered with an archive that nobody asked for");
   Result<cv::Parameters> result = answer.parameters();
   if (!result) return broken(result.error());
   return std::move(*result);
@@ -185,14 +185,14 @@ Deed CryptovisionCard::bulk(cv::CommandCode code, const cv::Parameters& paramete
   if (Status added = answer.add(*data); !added) return broken(added.error());
   if (answer.kind() == cv::AnswerAssembler::Kind::failure) return refused(code, answer.failure());
   if (answer.kind() != cv::AnswerAssembler::Kind::bulk)
-    return trouble(Trouble::failed, "the stick answered without an archive");
+    return trouble(Trouble::garbled, "the stick answered without an archive");
   if (Status taken = sink(answer.data()); !taken) return from_io(taken.error());
   std::uint64_t missing = answer.missing_bytes();
   while (missing > 0) {
     data = exchange({cv::usual_token, cv::Mode::normal, {cv::fetch_more}});
     if (!data) return data.failure();
     if (data->empty() || data->size() > missing)
-      return trouble(Trouble::failed, "the stick's archive is not as long as announced");
+      return trouble(Trouble::garbled, "the stick's archive is not as long as announced");
     if (Status taken = sink(*data); !taken) return from_io(taken.error());
     missing -= data->size();
   }

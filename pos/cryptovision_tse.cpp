@@ -26,8 +26,8 @@ constexpr Duration export_silence = std::chrono::seconds(65);
 constexpr std::uint32_t export_records = 10'000;
 
 Failure unexpected(CommandCode code) {
-  return trouble(Trouble::failed, std::string("the stick's answer to ") + cv::name_of(code) +
-                                      " is not what its protocol says");
+  return trouble(Trouble::garbled, std::string("the stick's answer to ") + cv::name_of(code) +
+                                       " is not what its protocol says");
 }
 
 Bytes bytes_of(std::string_view text) {
@@ -426,7 +426,7 @@ Outcome<Signature> CryptovisionTse::sign(CommandCode code, std::uint64_t transac
   const Result<cv::SignedAnswer> made =
       cv::parse_signed_answer(*answer, code == CommandCode::start_transaction);
   // The stick signed, whatever it then said: the log has to tell.
-  if (!made) return trouble(Trouble::gone, made.error().message);
+  if (!made) return trouble(Trouble::garbled, made.error().message);
   return Signature{made->transaction.value_or(static_cast<std::uint32_t>(transaction)),
                    made->counter, made->time_s, made->signature};
 }

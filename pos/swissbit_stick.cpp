@@ -19,8 +19,8 @@ constexpr Duration self_test_limit = std::chrono::seconds(90);
 /// A command that was not taken by then was ignored.
 constexpr Duration taking_limit = std::chrono::seconds(3);
 
-Error broken(const std::string& what) {
-  return fail(ErrorCode::protocol, "the stick answers nonsense: " + what +
+Failure broken(const std::string& what) {
+  return trouble(Trouble::garbled, "the stick answers nonsense: " + what +
                                        ". Is a virus scanner or another program using it?");
 }
 
@@ -46,9 +46,11 @@ Deed SwissbitStick::open() {
                      volume_->name() + ": " + name + " is too short: this is no Swissbit stick");
     }
   }
-  Outcome<sb::Answer> answer = read_answer();
-  if (!answer) return answer.failure();
-  last_counter_ = answer->counter;
+  // What stands there is an earlier command's; the next one goes by its counter.
+  const Outcome<sb::Answer> answer = read_answer();
+  if (!answer && answer.failure().what != Trouble::garbled) return answer.failure();
+  last_counter_.reset();
+  if (answer) last_counter_ = answer->counter;
   return done();
 }
 
@@ -57,7 +59,7 @@ Outcome<sb::Info> SwissbitStick::info() {
   Bytes sector(sb::sector_bytes);
   if (Status read = info_->read(0, sector); !read) return from_io(read.error());
   Result<sb::Info> info = sb::parse_info(sector);
-  if (!info) return from_io(broken(info.error().message));
+  if (!info) return broken(info.error().message);
   return std::move(*info);
 }
 
@@ -66,7 +68,7 @@ Outcome<sb::Answer> SwissbitStick::read_answer() {
   Bytes sector(sb::sector_bytes);
   if (Status read = comm_->read(0, sector); !read) return from_io(read.error());
   Result<sb::Answer> answer = sb::parse_answer(sector);
-  if (!answer) return from_io(broken(answer.error().message));
+  if (!answer) return broken(answer.error().message);
   return std::move(*answer);
 }
 
@@ -83,33 +85,30 @@ Outcome<sb::Answer> SwissbitStick::wait_for_answer(Duration limit, bool counts) 
   while (true) {
     Outcome<sb::Answer> answer = read_answer();
     if (!answer) return answer;
-    const bool ready = answer->state == sb::AnswerState::complete ||
-                       answer->state == sb::AnswerState::waits_for_fetch;
-    const bool lost_power =
-        answer->state == sb::AnswerState::none || answer->counter < last_counter_;
-    const bool old = counts && answer->counter == last_counter_;
-    if (lost_power) {
+    const bool busy = answer->state == sb::AnswerState::busy;
+    if (last_counter_ && answer->counter < *last_counter_) {
       last_counter_ = answer->counter;
       return trouble(Trouble::asleep,
                      "the stick lost power or fell asleep, and its answer with it. Switch off USB "
                      "power saving for it");
     }
-    if (ready && !old) {
+    const bool taken = answer->state != sb::AnswerState::none &&
+                       !(counts && last_counter_ && answer->counter == *last_counter_);
+    if (!busy && taken) {
       last_counter_ = answer->counter;
       return answer;
     }
     const Duration waited = clock_.now() - sent_at;
-    if (ready && waited >= taking_limit) {
+    if (!busy && waited >= taking_limit) {
       return trouble(
           Trouble::asleep,
           "the stick did not take the command. Is another program using it? Only one may");
     }
     if (waited >= limit) {
-      return trouble(
-          Trouble::asleep,
-          "the stick has been busy for " +
-              std::to_string(std::chrono::duration_cast<std::chrono::seconds>(limit).count()) +
-              " s. If that does not end, unplug it, wait a minute and plug it in again");
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(limit).count();
+      return trouble(Trouble::asleep, "the stick has been busy for " + std::to_string(seconds) +
+                                          " s. If that does not end, unplug it, wait a minute and "
+                                          "plug it in again");
     }
     clock_.wait(poll_interval);
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "pos/clock.hpp"
@@ -52,7 +53,8 @@ class SwissbitStick {
   Clock& clock_;
   std::unique_ptr<StickFile> info_, comm_;
   std::map<unsigned, std::unique_ptr<StickFile>> store_;
-  std::uint32_t last_counter_ = 0;
+  /// Of the last answer; nothing: what stood there was none.
+  std::optional<std::uint32_t> last_counter_;
 };
 
 }  // namespace tillbridge::pos

@@ -375,7 +375,7 @@ Outcome<Signature> SwissbitTse::sign(sb::Step step, std::uint64_t transaction,
     if (answer->status != sb::CommandStatus::ok) return SwissbitStick::refused(answer->status);
     const Result<sb::ClosedStep> made = sb::parse_closed_step(answer->data);
     // The stick signed, whatever it then said: the log has to tell.
-    if (!made) return trouble(Trouble::gone, made.error().message);
+    if (!made) return trouble(Trouble::garbled, made.error().message);
     return Signature{made->transaction, made->counter, made->time_s, made->signature};
   }
 }

@@ -21,7 +21,8 @@ enum class Trouble : std::uint8_t {
   several_sticks = 11,       ///< more than one, and none was chosen
   asleep = 12,               ///< there, but does not answer
   gone = 13,                 ///< reading or writing it failed: pulled out, or the way to it is cut
-  busy = 14,                 ///< somebody else has it open, or it is busy
+  busy = 14,                 ///< another program has it
+  garbled = 15,              ///< its answers make no sense
   not_set_up = 20,           ///< fresh: needs `setup`
   no_time = 21,              ///< its clock must be set first, and no PIN was given for that
   self_test = 22,            ///< it demands a self test, or failed one
@@ -34,9 +35,8 @@ enum class Trouble : std::uint8_t {
   wrong_pin = 30,
   pin_blocked = 31,
   last_pin_try = 32,        ///< one try left: refused without --last-try
-  signature_made = 40,      ///< the answer was lost, the signature exists
-  signature_not_made = 41,  ///< the way broke, and the stick says that nothing was signed
-  signature_unknown = 42,   ///< the way broke, and the stick cannot be asked
+  signature_not_made = 40,  ///< the way broke, and the stick says that nothing was signed
+  signature_unknown = 41,   ///< the way broke, and the stick cannot be asked
 };
 
 struct Failure {
@@ -83,7 +83,7 @@ using Deed = Outcome<std::monostate>;
 /// May the command whose answer did not come have been carried out? Then the stick must be asked
 /// before anything is repeated.
 [[nodiscard]] inline bool is_loss(Trouble what) {
-  return what == Trouble::gone || what == Trouble::asleep;
+  return what == Trouble::gone || what == Trouble::asleep || what == Trouble::garbled;
 }
 
 }  // namespace tillbridge::pos
