@@ -6,10 +6,10 @@
 #include <system_error>
 #include <utility>
 
+#include "server/simulator/factory_parts.hpp"
 #include "server/simulator/fat_image.hpp"
-#include "server/simulator/mass_storage_stick.hpp"
-#include "server/simulator/medium.hpp"
 #include "server/simulator/serial_echo.hpp"
+#include "server/simulator/tse/make_tse.hpp"
 
 namespace tillbridge::simulator {
 namespace {
@@ -21,12 +21,6 @@ constexpr std::uint64_t blocks_per_mib = (1U << 20U) / block_bytes;
 constexpr std::size_t most_string_bytes = 126;
 /// What VPD page 83 can hold besides vendor and product.
 constexpr std::size_t most_serial_digits = 126;
-
-Error wrong(std::string_view key, std::string_view value, std::string_view allowed) {
-  std::string message(key);
-  message.append(" = \"").append(value).append("\": ").append(allowed);
-  return fail(ErrorCode::config, std::move(message));
-}
 
 bool printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7F; });
@@ -61,10 +55,11 @@ std::uint16_t or_default(std::uint16_t number, std::uint16_t fallback) {
 
 Status check_common(const DeviceOptions& options) {
   if (options.speed != "high" && options.speed != "full") {
-    return wrong("speed", options.speed, "must be high or full");
+    return wrong_option("speed", options.speed, "must be high or full");
   }
   if (options.delay_us > most_delay_us) {
-    return wrong("delay_us", std::to_string(options.delay_us), "must be at most 60000000 (60 s)");
+    return wrong_option("delay_us", std::to_string(options.delay_us),
+                        "must be at most 60000000 (60 s)");
   }
   const std::pair<const char*, const std::string*> texts[] = {
       {"manufacturer", &options.manufacturer},
@@ -72,7 +67,7 @@ Status check_common(const DeviceOptions& options) {
       {"serial", &options.serial}};
   for (const auto& [key, text] : texts) {
     if (text->size() > most_string_bytes) {
-      return wrong(key, *text, "must have at most 126 characters");
+      return wrong_option(key, *text, "must have at most 126 characters");
     }
   }
   return {};
@@ -82,11 +77,12 @@ Status check_stick(const DeviceOptions& options) {
   if (!options.serial.empty() &&
       (options.serial.size() < 12 || options.serial.size() > most_serial_digits ||
        !upper_case_hexadecimal(options.serial))) {
-    return wrong("serial", options.serial,
-                 "must be at least 12 digits 0-9 and A-F; systems tell two sticks apart by it");
+    return wrong_option(
+        "serial", options.serial,
+        "must be at least 12 digits 0-9 and A-F; systems tell two sticks apart by it");
   }
   if (options.size_mib < fewest_mib || options.size_mib > most_mib) {
-    return wrong("size_mib", std::to_string(options.size_mib), "must be from 8 to 1048576");
+    return wrong_option("size_mib", std::to_string(options.size_mib), "must be from 8 to 1048576");
   }
   struct Field {
     const char* key;
@@ -97,8 +93,8 @@ Status check_stick(const DeviceOptions& options) {
                              Field{"inquiry_product", options.inquiry_product, 16},
                              Field{"inquiry_revision", options.inquiry_revision, 4}}) {
     if (field.text.size() > field.size || !printable(field.text)) {
-      return wrong(field.key, field.text,
-                   "must be at most " + std::to_string(field.size) + " ASCII characters");
+      return wrong_option(field.key, field.text,
+                          "must be at most " + std::to_string(field.size) + " ASCII characters");
     }
   }
   return {};
@@ -129,12 +125,13 @@ Result<std::unique_ptr<Medium>> existing_medium(const std::string& image) {
   auto file = FileMedium::open(image);
   if (!file) return file.error();
   if ((*file)->block_count() > std::uint64_t{most_mib} * blocks_per_mib) {
-    return wrong("image", image, "must not be larger than 1 TiB");
+    return wrong_option("image", image, "must not be larger than 1 TiB");
   }
   return std::unique_ptr<Medium>(std::move(*file));
 }
 
-Result<std::unique_ptr<Medium>> new_medium(const DeviceOptions& options) {
+Result<std::unique_ptr<Medium>> new_medium(const DeviceOptions& options,
+                                           const std::function<Status(Medium&)>& format) {
   const std::uint64_t blocks = options.size_mib * blocks_per_mib;
   std::unique_ptr<Medium> medium;
   if (options.image.empty()) {
@@ -144,7 +141,7 @@ Result<std::unique_ptr<Medium>> new_medium(const DeviceOptions& options) {
     if (!file) return file.error();
     medium = std::move(*file);
   }
-  if (const Status status = format(*medium, options); !status) {
+  if (const Status status = format(*medium); !status) {
     // A half-made disk must not be taken for a finished one at the next start.
     std::error_code ignored;
     if (!options.image.empty()) std::filesystem::remove(options.image, ignored);
@@ -154,50 +151,75 @@ Result<std::unique_ptr<Medium>> new_medium(const DeviceOptions& options) {
 }
 
 Result<std::unique_ptr<Device>> make_stick(const DeviceOptions& options) {
-  if (const Status status = check_stick(options); !status) return status.error();
-  const StickOptions defaults;
-  StickOptions stick;
-  stick.vendor_id = or_default(options.vendor_id, defaults.vendor_id);
-  stick.product_id = or_default(options.product_id, defaults.product_id);
-  stick.manufacturer = or_default(options.manufacturer, defaults.manufacturer);
-  stick.product = or_default(options.product, defaults.product);
-  stick.serial = or_default(options.serial, serial_from(options.path));
-  stick.path = options.path;
-  stick.speed = options.speed == "high" ? usb::Speed::high : usb::Speed::full;
-  stick.inquiry_vendor = or_default(options.inquiry_vendor, defaults.inquiry_vendor);
-  stick.inquiry_product = or_default(options.inquiry_product, defaults.inquiry_product);
-  stick.inquiry_revision = or_default(options.inquiry_revision, defaults.inquiry_revision);
-  stick.write_protected = options.write_protected;
-  stick.delay = Duration(options.delay_us);
-
-  std::error_code ignored;
-  const bool exists = !options.image.empty() && std::filesystem::exists(options.image, ignored);
-  auto medium = exists ? existing_medium(options.image) : new_medium(options);
+  const auto stick = stick_options(options, {});
+  if (!stick) return stick.error();
+  auto medium = open_disk(options, [&](Medium& fresh) { return format(fresh, options); });
   if (!medium) return medium.error();
-  return std::unique_ptr<Device>(std::make_unique<MassStorageStick>(std::move(*medium), stick));
-}
-
-Result<std::unique_ptr<Device>> make_serial(const DeviceOptions& options) {
-  const SerialOptions defaults;
-  SerialOptions serial;
-  serial.vendor_id = or_default(options.vendor_id, defaults.vendor_id);
-  serial.product_id = or_default(options.product_id, defaults.product_id);
-  serial.manufacturer = or_default(options.manufacturer, defaults.manufacturer);
-  serial.product = or_default(options.product, defaults.product);
-  serial.serial = or_default(options.serial, serial_from(options.path));
-  serial.path = options.path;
-  serial.speed = options.speed == "high" ? usb::Speed::high : usb::Speed::full;
-  serial.delay = Duration(options.delay_us);
-  return std::unique_ptr<Device>(std::make_unique<SerialEcho>(serial));
+  return std::unique_ptr<Device>(std::make_unique<MassStorageStick>(
+      std::move(*medium), *stick, std::make_shared<Bench>(options.seed)));
 }
 
 }  // namespace
 
+Error wrong_option(std::string_view key, std::string_view value, std::string_view allowed) {
+  std::string message(key);
+  message.append(" = \"").append(value).append("\": ").append(allowed);
+  return fail(ErrorCode::config, std::move(message));
+}
+
+Result<StickOptions> stick_options(const DeviceOptions& options, StickOptions stick) {
+  if (const Status status = check_stick(options); !status) return status.error();
+  stick.vendor_id = or_default(options.vendor_id, stick.vendor_id);
+  stick.product_id = or_default(options.product_id, stick.product_id);
+  stick.manufacturer = or_default(options.manufacturer, stick.manufacturer);
+  stick.product = or_default(options.product, stick.product);
+  stick.serial = or_default(options.serial, serial_from(options.path));
+  stick.path = options.path;
+  stick.speed = options.speed == "high" ? usb::Speed::high : usb::Speed::full;
+  stick.inquiry_vendor = or_default(options.inquiry_vendor, stick.inquiry_vendor);
+  stick.inquiry_product = or_default(options.inquiry_product, stick.inquiry_product);
+  stick.inquiry_revision = or_default(options.inquiry_revision, stick.inquiry_revision);
+  stick.write_protected = options.write_protected;
+  stick.delay = Duration(options.delay_us);
+  return stick;
+}
+
+SerialOptions serial_options(const DeviceOptions& options, SerialOptions serial) {
+  serial.vendor_id = or_default(options.vendor_id, serial.vendor_id);
+  serial.product_id = or_default(options.product_id, serial.product_id);
+  serial.manufacturer = or_default(options.manufacturer, serial.manufacturer);
+  serial.product = or_default(options.product, serial.product);
+  serial.serial = or_default(options.serial, serial_from(options.path));
+  serial.path = options.path;
+  serial.speed = options.speed == "high" ? usb::Speed::high : usb::Speed::full;
+  serial.delay = Duration(options.delay_us);
+  return serial;
+}
+
+Result<std::unique_ptr<Medium>> open_disk(const DeviceOptions& options,
+                                          const std::function<Status(Medium&)>& format) {
+  std::error_code ignored;
+  const bool exists = !options.image.empty() && std::filesystem::exists(options.image, ignored);
+  return exists ? existing_medium(options.image) : new_medium(options, format);
+}
+
 Result<std::unique_ptr<Device>> make_device(const DeviceOptions& options) {
   if (const Status status = check_common(options); !status) return status.error();
-  if (options.kind == "mass-storage") return make_stick(options);
-  if (options.kind == "serial-echo") return make_serial(options);
-  return wrong("kind", options.kind, "must be mass-storage or serial-echo");
+  const auto make = [&]() -> Result<std::unique_ptr<Device>> {
+    if (options.kind == "mass-storage") return make_stick(options);
+    if (options.kind == "serial-echo") {
+      return std::unique_ptr<Device>(std::make_unique<SerialEcho>(serial_options(options, {})));
+    }
+    return tse::make_tse(options);
+  };
+  auto device = make();
+  if (!device) return device;
+  for (const std::string& text : options.faults) {
+    const auto fault = parse_fault(text);
+    if (!fault) return fault.error();
+    if (const Status status = (*device)->bench().faults.add(*fault); !status) return status.error();
+  }
+  return device;
 }
 
 }  // namespace tillbridge::simulator

@@ -118,5 +118,42 @@ TEST(Factory, WrongOptionsAreNamed) {
   }
 }
 
+TEST(Factory, ATseOfEachFamilyHasItsOwnIdAndKeepsItsState) {
+  for (const auto& [kind, product_id] : std::vector<std::pair<const char*, std::uint16_t>>{
+           {"cryptovision", 0x0003}, {"swissbit", 0x0004}, {"diebold", 0x0005}}) {
+    const TemporaryFolder folder;
+    DeviceOptions options;
+    options.kind = kind;
+    options.tse.curve = "P-256";
+    options.tse.state = folder.file("tse");
+    if (options.kind != "diebold") options.image = folder.file("stick.img");
+    std::string state;
+    for (int start = 0; start < 2; ++start) {
+      auto device = make_device(options);
+      ASSERT_TRUE(device.ok()) << kind << ": " << device.error().message;
+      EXPECT_EQ((*device)->description().device.vendor_id, 0x1209);
+      EXPECT_EQ((*device)->description().device.product_id, product_id) << kind;
+      if (start == 0) state = folder.read("tse/state.json");
+      EXPECT_EQ(folder.read("tse/state.json"), state) << "the second start makes no new key";
+    }
+    options.tse.curve = "P-384";
+    const auto other = make_device(options);
+    ASSERT_FALSE(other.ok()) << kind;
+    EXPECT_THAT(other.error().message, testing::HasSubstr("A TSE keeps its key"));
+  }
+}
+
+TEST(Factory, MistakesInTsesAndFaultsAreTold) {
+  DeviceOptions options;
+  options.kind = "swissbit";
+  options.tse.curve = "P-521";
+  EXPECT_THAT(make_device(options).error().message,
+              testing::HasSubstr("curve = \"P-521\": must be P-256, P-384,"));
+  options = {};
+  options.faults = {"status stall", "status explode"};
+  EXPECT_THAT(make_device(options).error().message,
+              testing::HasSubstr("fault \"status explode\": the second word"));
+}
+
 }  // namespace
 }  // namespace tillbridge::simulator

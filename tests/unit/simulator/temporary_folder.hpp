@@ -3,6 +3,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -11,8 +13,8 @@ namespace tillbridge::simulator {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string name = testing::TempDir() + "tillbridge-simulator-XXXXXX";
+  explicit TemporaryFolder(const std::string& parent = testing::TempDir()) {
+    std::string name = parent + "/tillbridge-simulator-XXXXXX";
     if (const char* made = ::mkdtemp(name.data())) path_ = made;
     EXPECT_FALSE(path_.empty());
   }
@@ -23,6 +25,11 @@ class TemporaryFolder {
   ~TemporaryFolder() {
     std::error_code ignored;
     if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  [[nodiscard]] std::string read(const std::string& name) const {
+    std::ifstream stream(file(name), std::ios::binary);
+    EXPECT_TRUE(stream.is_open()) << name;
+    return {std::istreambuf_iterator<char>(stream), {}};
   }
   [[nodiscard]] std::string file(const std::string& name) const { return path_ + "/" + name; }
 
