@@ -10,8 +10,8 @@
 //    the time cannot be set to after it.
 //  - A blocked PIN or PUK stays blocked over power cycles; a wrong try is stored before it is
 //    answered.
-//  - A part of the store is kept for system logs, so that an admin can still log in to a TSE whose
-//    store is full, and delete what was exported.
+//  - A part of the store is kept for system logs and for finishing what is open: so a TSE whose
+//    store is full can still be finished, exported and emptied. What does not fit is refused whole.
 #pragma once
 
 #include <cstdint>
@@ -175,8 +175,8 @@ struct ExportFilter {
   std::optional<std::string> client;
   std::optional<std::uint64_t> first_transaction, last_transaction;
   std::optional<std::uint64_t> from_time_s, to_time_s;
-  std::optional<std::uint64_t> above_counter, up_to_counter;  ///< exclusive, inclusive
-  std::uint32_t most_records = 0;                             ///< 0: any number
+  std::optional<std::uint64_t> above_counter;
+  std::uint32_t most_records = 0;    ///< 0: any number
   bool cut_at_most_records = false;  ///< the first ones only, rather than too_many_records
 };
 

@@ -11,10 +11,14 @@
 namespace tillbridge::simulator::tse {
 namespace {
 
-/// Of the store, for system logs only.
-std::uint64_t reserve_bytes(const CoreOptions& options) {
-  constexpr std::uint64_t about_thirty_logs = 32U << 10U;
-  return std::min(about_thirty_logs, options.store_bytes / 8);
+/// What a transaction's log must leave free: some thirty system logs, and enough to finish what is
+/// open afterwards (a TAR header and up to 1536 bytes each). So whatever was started can be
+/// finished, and then exported and deleted.
+std::uint64_t reserve_bytes(const CoreOptions& options, const Kept& afterwards) {
+  constexpr std::uint64_t system_logs_bytes = 32U << 10U,
+                          finish_bytes = 4 * evidence::tar_block_bytes;
+  return std::min(system_logs_bytes, options.store_bytes / 8) +
+         afterwards.open_transactions.size() * finish_bytes;
 }
 
 Bytes audit_data() {
@@ -42,9 +46,8 @@ Answer<TseCore::State::NewLog> TseCore::State::make_log(Kept& next, Content cont
   log.entry = evidence::tar_entry(
       {evidence::file_name(log.message), evidence::encode(log.message), time_s});
 
-  const std::uint64_t usable =
-      options.store_bytes - (room == Room::whole ? 0 : reserve_bytes(options));
-  if (used_bytes > usable || log.entry.size() > usable - used_bytes) return Refusal::store_full;
+  const std::uint64_t reserved = room == Room::whole ? 0 : reserve_bytes(options, next);
+  if (used_bytes + log.entry.size() + reserved > options.store_bytes) return Refusal::store_full;
   next.signature_counter = log.message.counter;
   next.last_time_s = time_s;
   return log;
