@@ -7,6 +7,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "server/terminal/exports/usbip_sink.hpp"
 #include "server/terminal/options.hpp"
 #include "server/terminal/probe/probe_sink.hpp"
 #include "server/terminal/rdp/certificate.hpp"
@@ -84,6 +85,10 @@ int run(std::vector<std::string> arguments) {
     auto controller = std::make_shared<vhci::KernelController>(options.vhci_directory);
     if (Status usable = controller->usable(); !usable) return complain(usable.error(), exit_failed);
     settings.make_sink = [controller] { return std::make_unique<vhci::VhciSink>(controller); };
+  } else if (options.sink == SinkKind::usbip) {
+    settings.make_sink = [address = options.usbip_address, port = options.usbip_port] {
+      return std::make_unique<exports::UsbipSink>(address, port);
+    };
   } else {
     settings.verdict_expected = true;
     settings.make_sink = [probe = options.probe] {

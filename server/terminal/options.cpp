@@ -4,6 +4,7 @@
 #include <charconv>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string_view>
 
 #include <CLI/CLI.hpp>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "channel/bytes/limits.hpp"
+#include "server/terminal/listening.hpp"
 
 namespace tillbridge::terminal {
 namespace {
@@ -33,7 +35,8 @@ Error wrong(const std::string& option, const std::string& value, const std::stri
 }
 
 /// "127.0.0.1:3389", "[::1]:3389".
-Status parse_listen(const std::string& text, Options& options) {
+Status parse_listen(const std::string& option, const std::string& text, std::string& parsed_address,
+                    std::uint16_t& port) {
   const std::size_t colon = text.rfind(':');
   std::string address = text.substr(0, colon);
   if (address.size() >= 2 && address.front() == '[' && address.back() == ']')
@@ -43,16 +46,12 @@ Status parse_listen(const std::string& text, Options& options) {
   const bool numeric = inet_pton(AF_INET, address.c_str(), &ipv4) == 1 ||
                        inet_pton(AF_INET6, address.c_str(), &ipv6) == 1;
   if (colon == std::string::npos || !numeric ||
-      !parse_number(std::string_view(text).substr(colon + 1), options.port)) {
-    return wrong("--listen", text,
+      !parse_number(std::string_view(text).substr(colon + 1), port)) {
+    return wrong(option, text,
                  "expected ADDRESS:PORT with a numeric address, e.g. 127.0.0.1:3389 or [::1]:3389");
   }
-  options.address = address;
+  parsed_address = address;
   return {};
-}
-
-bool is_loopback(const std::string& address) {
-  return address.rfind("127.", 0) == 0 || address == "::1";
 }
 
 /// "1209:0001"
@@ -120,20 +119,27 @@ Result<std::string> read_secret(const std::string& path) {
 /// What CLI11 fills in before it is checked.
 struct Raw {
   std::string listen = "127.0.0.1:3389";
+  std::string usbip_listen;
   std::string sink, user, password_file;
   std::vector<std::string> allow, reads, writes;
   std::string sha256;
   std::uint32_t patience_s = 60;
+  bool sessions_given = false;
 };
 
 void declare(CLI::App& app, Options& options, Raw& raw) {
   app.set_version_flag("--version", "tillbridge-terminal " TILLBRIDGE_VERSION);
-  app.add_option("--sink", raw.sink,
-                 "who gets the devices: vhci (this machine's USB, needs root) or probe (a test in "
-                 "user space)")
+  app.add_option(
+         "--sink", raw.sink,
+         "who gets the devices: vhci (this machine's USB, needs root), usbip (USB/IP clients) "
+         "or probe (a test in user space)")
       ->required();
   app.add_option("--listen", raw.listen, "ADDRESS:PORT to listen on for RDP; port 0: any free one")
       ->capture_default_str();
+  app.add_option("--usbip-listen", raw.usbip_listen,
+                 "with --sink usbip: ADDRESS:PORT where USB/IP clients find a session's devices; "
+                 "not encrypted, no password; port 0: any free one for each session")
+      ->default_str("127.0.0.1:0");
   app.add_option("--certificate", options.certificate, "the server's certificate (PEM)");
   app.add_option("--key", options.key, "its private key (PEM, mode 600)");
   app.add_option("--certificate-directory", options.certificate_directory,
@@ -223,6 +229,22 @@ Status check_certificate(const Options& options) {
   return {};
 }
 
+Status check_usbip(const Raw& raw, Options& options) {
+  if (raw.usbip_listen.empty()) return {};
+  if (options.sink != SinkKind::usbip)
+    return fail(ErrorCode::config, "--usbip-listen needs --sink usbip");
+  Status listen =
+      parse_listen("--usbip-listen", raw.usbip_listen, options.usbip_address, options.usbip_port);
+  if (!listen) return listen;
+  // Each session listens for itself: a second one would find the port taken.
+  if (options.usbip_port != 0 && raw.sessions_given && options.sessions > 1) {
+    return wrong("--usbip-listen", raw.usbip_listen,
+                 "one port serves one session; use --sessions 1, or port 0");
+  }
+  if (options.usbip_port != 0) options.sessions = 1;
+  return {};
+}
+
 Status check_probe(const Raw& raw, Options& options) {
   probe::Options& probe = options.probe;
   for (const std::string& text : raw.reads) {
@@ -257,16 +279,21 @@ Status check_probe(const Raw& raw, Options& options) {
 }
 
 Status check(const Raw& raw, Options& options) {
-  if (raw.sink != "vhci" && raw.sink != "probe")
-    return wrong("--sink", raw.sink, "expected vhci or probe");
-  options.sink = raw.sink == "vhci" ? SinkKind::vhci : SinkKind::probe;
+  const std::map<std::string, SinkKind> sinks = {
+      {"vhci", SinkKind::vhci}, {"usbip", SinkKind::usbip}, {"probe", SinkKind::probe}};
+  const auto sink = sinks.find(raw.sink);
+  if (sink == sinks.end()) return wrong("--sink", raw.sink, "expected vhci, usbip or probe");
+  options.sink = sink->second;
   const bool probes = !raw.reads.empty() || !raw.writes.empty() || options.probe.bench_rounds != 0;
   if (probes && options.sink != SinkKind::probe) {
     return fail(
         ErrorCode::config,
-        "--probe-... options need --sink probe: with --sink vhci the kernel has the devices");
+        "--probe-... options need --sink probe: with any other sink the probe does not have the "
+        "devices");
   }
-  if (Status listen = parse_listen(raw.listen, options); !listen) return listen;
+  if (Status listen = parse_listen("--listen", raw.listen, options.address, options.port); !listen)
+    return listen;
+  if (Status usbip = check_usbip(raw, options); !usbip) return usbip;
   if (Status account = check_account(raw, options); !account) return account;
   if (Status certificate = check_certificate(options); !certificate) return certificate;
   for (const std::string& text : raw.allow) {
@@ -292,6 +319,7 @@ Result<std::variant<Options, PrintAndExit>> parse_options(std::vector<std::strin
   std::reverse(arguments.begin(), arguments.end());  // what CLI11 wants of a vector
   try {
     app.parse(std::move(arguments));
+    raw.sessions_given = app.count("--sessions") != 0;
   } catch (const CLI::CallForHelp&) {
     return std::variant<Options, PrintAndExit>(PrintAndExit{app.help()});
   } catch (const CLI::CallForVersion&) {

@@ -16,7 +16,7 @@
 
 namespace tillbridge::terminal {
 
-enum class SinkKind : std::uint8_t { vhci, probe };
+enum class SinkKind : std::uint8_t { vhci, usbip, probe };
 
 /// Checked: what is here can be used, but for what only the system knows (ports, files that come
 /// later).
@@ -29,6 +29,9 @@ struct Options {
   std::filesystem::path certificate_directory;
   std::optional<Account> account;
   SinkKind sink = SinkKind::vhci;
+  std::string usbip_address = "127.0.0.1";  ///< numeric
+  /// One session's; 0: the system chooses one for each session.
+  std::uint16_t usbip_port = 0;
   std::set<Model> named;  ///< --allow
   std::filesystem::path vhci_directory = vhci::KernelController::default_directory;
   std::uint32_t sessions = 0;             ///< at a time

@@ -4,12 +4,9 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <system_error>
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -18,7 +15,6 @@
 namespace tillbridge::terminal {
 namespace {
 
-constexpr int backlog = 16;
 /// How long no client is accepted after the system refused a descriptor.
 constexpr Duration accept_pause = std::chrono::seconds(1);
 
@@ -28,46 +24,6 @@ Instant clock_now() {
 
 std::string system_error() {
   return std::error_code(errno, std::generic_category()).message();
-}
-
-/// The address in the form that the socket calls want, and its size.
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t size = sizeof(sockaddr_storage);
-
-  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
-  [[nodiscard]] std::string text() const {
-    std::array<char, INET6_ADDRSTRLEN> buffer{};
-    if (storage.ss_family == AF_INET6) {
-      sockaddr_in6 ipv6{};
-      std::memcpy(&ipv6, &storage, sizeof(ipv6));
-      inet_ntop(AF_INET6, &ipv6.sin6_addr, buffer.data(), buffer.size());
-      return "[" + std::string(buffer.data()) + "]:" + std::to_string(ntohs(ipv6.sin6_port));
-    }
-    sockaddr_in ipv4{};
-    std::memcpy(&ipv4, &storage, sizeof(ipv4));
-    inet_ntop(AF_INET, &ipv4.sin_addr, buffer.data(), buffer.size());
-    return std::string(buffer.data()) + ":" + std::to_string(ntohs(ipv4.sin_port));
-  }
-};
-
-SocketAddress socket_address(const std::string& address, std::uint16_t port) {
-  SocketAddress result;
-  sockaddr_in6 ipv6{};
-  sockaddr_in ipv4{};
-  if (inet_pton(AF_INET6, address.c_str(), &ipv6.sin6_addr) == 1) {
-    ipv6.sin6_family = AF_INET6;
-    ipv6.sin6_port = htons(port);
-    result.size = sizeof(ipv6);
-    std::memcpy(&result.storage, &ipv6, sizeof(ipv6));
-  } else {
-    inet_pton(AF_INET, address.c_str(), &ipv4.sin_addr);
-    ipv4.sin_family = AF_INET;
-    ipv4.sin_port = htons(port);
-    result.size = sizeof(ipv4);
-    std::memcpy(&result.storage, &ipv4, sizeof(ipv4));
-  }
-  return result;
 }
 
 void signal_event(const Descriptor& event) {
@@ -82,18 +38,6 @@ void clear_event(const Descriptor& event) {
 }
 
 }  // namespace
-
-Descriptor::~Descriptor() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  if (this != &other) {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    descriptor_ = std::exchange(other.descriptor_, -1);
-  }
-  return *this;
-}
 
 Service::Service(Settings settings, Reporter& reporter)
     : settings_(std::move(settings)),
@@ -113,29 +57,13 @@ Service::~Service() {
 }
 
 Status Service::listen() {
-  SocketAddress address = socket_address(settings_.address, settings_.port);
-  listener_ = Descriptor(
-      ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int on = 1;
-  ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (::bind(listener_.get(), address.get(), address.size) != 0 ||
-      ::listen(listener_.get(), backlog) != 0) {
-    return fail(
-        ErrorCode::io,
-        "cannot listen on " + address.text() + ": " + system_error() +
-            (errno == EADDRINUSE ? "; another RDP server runs there, choose another port with "
-                                   "--listen"
-                                 : ""));
-  }
-  ::getsockname(listener_.get(), address.get(), &address.size);
-  const std::string text = address.text();
-  std::uint16_t port = settings_.port;
-  if (const std::size_t colon = text.rfind(':'); port == 0) {
-    port = static_cast<std::uint16_t>(std::stoul(text.substr(colon + 1)));
-  }
-  reporter_.report(0, {"listening",
-                       "listening for RDP on " + text,
-                       {{"address", settings_.address}, {"port", std::int64_t{port}}}});
+  auto listener = listen_on(settings_.address, settings_.port, "--listen");
+  if (!listener) return listener.error();
+  reporter_.report(
+      0, {"listening",
+          "listening for RDP on " + listener->address.text(),
+          {{"address", settings_.address}, {"port", std::int64_t{listener->address.port()}}}});
+  listener_ = std::move(listener->socket);
   return {};
 }
 
@@ -183,7 +111,7 @@ void Service::accept() {
   Descriptor socket(
       ::accept4(listener_.get(), from.get(), &from.size, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (socket.get() < 0) {
-    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+    if (is_exhausted(errno)) {
       reporter_.report(
           0, {"refused", "cannot accept a client: " + system_error(), {}, rdpeusb::Level::error});
       accept_again_ = clock_now() + accept_pause;

@@ -9,32 +9,16 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <utility>
 
 #include "channel/bytes/instant.hpp"
 #include "channel/bytes/result.hpp"
+#include "server/terminal/listening.hpp"
 #include "server/terminal/rdp/peer.hpp"
 #include "server/terminal/report.hpp"
 #include "server/terminal/session.hpp"
 #include "server/terminal/sink.hpp"
 
 namespace tillbridge::terminal {
-
-/// A descriptor that is closed with its owner.
-class Descriptor {
- public:
-  explicit Descriptor(int descriptor = -1) noexcept : descriptor_(descriptor) {}
-  ~Descriptor();
-  Descriptor(Descriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept;
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const noexcept { return descriptor_; }
-  [[nodiscard]] int release() noexcept { return std::exchange(descriptor_, -1); }
-
- private:
-  int descriptor_;
-};
 
 /// The main thread accepts and watches; each session has a thread of its own (see Session).
 class Service {

@@ -56,7 +56,7 @@ TEST_F(OptionsTest, DefaultsAreSafe) {
 
 TEST_F(OptionsTest, SinkIsNeededAndKnown) {
   EXPECT_THAT(refused({}), HasSubstr("--sink"));
-  EXPECT_THAT(refused({"--sink", "usb"}), HasSubstr("vhci or probe"));
+  EXPECT_THAT(refused({"--sink", "usb"}), HasSubstr("vhci, usbip or probe"));
 }
 
 TEST_F(OptionsTest, Listen) {
@@ -162,6 +162,24 @@ TEST_F(OptionsTest, ProbeOptionsFitTogether) {
 
 TEST_F(OptionsTest, UnknownOptionsAreNamed) {
   EXPECT_THAT(refused({"--sink", "probe", "--prove-read", "0:8"}), HasSubstr("--prove-read"));
+}
+
+TEST_F(OptionsTest, UsbipListensOnTheLoopbackUnlessToldOtherwise) {
+  const Options usual = good({"--sink", "usbip"});
+  EXPECT_EQ(usual.sink, SinkKind::usbip);
+  EXPECT_EQ(usual.usbip_address, "127.0.0.1");
+  EXPECT_EQ(usual.usbip_port, 0);
+  EXPECT_GT(usual.sessions, 1U);
+  const Options told = good({"--sink", "usbip", "--usbip-listen", "[::1]:3240"});
+  EXPECT_EQ(told.usbip_address, "::1");
+  EXPECT_EQ(told.usbip_port, 3240);
+  EXPECT_EQ(told.sessions, 1U) << "a port serves one session";
+  EXPECT_THAT(refused({"--sink", "usbip", "--usbip-listen", "127.0.0.1:3240", "--sessions", "2"}),
+              HasSubstr("port 0"));
+  EXPECT_THAT(refused({"--sink", "usbip", "--usbip-listen", "localhost:3240"}),
+              HasSubstr("ADDRESS:PORT"));
+  EXPECT_THAT(refused({"--sink", "vhci", "--usbip-listen", "127.0.0.1:0"}),
+              HasSubstr("--sink usbip"));
 }
 
 TEST_F(OptionsTest, HelpAndVersion) {
