@@ -168,13 +168,15 @@ std::optional<Ending> SerialDevice::serve(PendingTransfer& pending) {
 }
 
 std::optional<Ending> SerialDevice::take(PendingTransfer& pending) {
-  const ByteView rest = pending.rest();
-  const auto size = static_cast<std::uint32_t>(rest.size());
+  const auto size = static_cast<std::uint32_t>(pending.rest().size());
   if (!line_open()) return Ending{TransferStatus::success, size, {}};
-  const auto taken = static_cast<std::uint32_t>(std::min(rest.size(), input_room()));
-  receive(rest.first(taken));
-  if (taken == size) return Ending{TransferStatus::success, taken, {}};
-  pending.progress += taken;
+  // What is received may make room for more.
+  for (ByteView rest = pending.rest(); !rest.empty() && input_room() > 0; rest = pending.rest()) {
+    const ByteView part = rest.first(std::min(rest.size(), input_room()));
+    pending.progress += static_cast<std::uint32_t>(part.size());
+    receive(part);
+  }
+  if (pending.rest().empty()) return Ending{};
   return std::nullopt;
 }
 

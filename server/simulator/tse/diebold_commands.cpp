@@ -166,6 +166,7 @@ DieboldOutcome DieboldCommands::dispatch(const Request& request) {
     if (request.buffer < 1 || request.buffer > limits::diebold_buffers) {
       return failed(DeviceError::parameter_value);
     }
+    buffers_.erase(request.buffer);  // nobody shall take an older answer for this one
   }
   if (entry->first_is_slot) {
     if (const auto error = slot_error(request.parameters.front())) return failed(*error);
