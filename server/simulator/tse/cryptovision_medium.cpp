@@ -228,6 +228,7 @@ void CryptovisionMedium::carry_out_command(const protocol::RequestFrame& request
     if (was_exporting) time += export_time(data.size());
   } else if (request.data == Bytes{protocol::abandon}) {
     card_.abandon();
+    time -= timing_.other;  // clients do not wait for it
   } else {
     data = card_.execute(request.data, time_);
     if (card_.exporting()) time += timing_.export_first_byte + export_time(data.size());
