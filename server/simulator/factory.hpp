@@ -28,6 +28,8 @@ struct TseOptions {
   std::optional<std::uint32_t> sleep_after_s, wake_up_ms;
   bool sleep_loses_answer = false;
   std::optional<std::uint32_t> export_first_byte_ms, export_kib_per_s;
+  /// diebold: an answer comes in pieces of 64 bytes with this much time between them.
+  std::optional<std::uint32_t> packet_gap_ms;
   /// Until the time, and the self test, have to be done again.
   std::optional<std::uint32_t> time_valid_s, self_test_valid_s;
   /// Simulated seconds for each real one.

@@ -58,6 +58,7 @@ void tse(ConfigTable& table, const std::filesystem::path& folder, simulator::Tse
   options.sleep_loses_answer = table.flag("sleep_loses_answer", options.sleep_loses_answer);
   number(table, "export_first_byte_ms", options.export_first_byte_ms);
   number(table, "export_kib_per_s", options.export_kib_per_s);
+  number(table, "packet_gap_ms", options.packet_gap_ms);
   number(table, "time_valid_s", options.time_valid_s);
   number(table, "self_test_valid_s", options.self_test_valid_s);
   options.clock_rate = table.real("clock_rate", 0.0, 100000.0, options.clock_rate);

@@ -194,6 +194,11 @@ class Chain:
         terminal.port = int(terminal.wait_for(r"listening for RDP on \S+:(\d+)").group(1))
         return terminal
 
+    def pos(self, *arguments, name="tillbridge-pos"):
+        """tillbridge-pos with JSON output; never asks anybody."""
+        return self.start(name, [self.build / "pos/tillbridge-pos", "--json", "--no-prompt", "--tries", self.directory / "tries",
+                                 *arguments])
+
     def till_config(self, till, server_port, server_host="localhost"):
         pki = self.directory / "pki"
         return self.file(f"{till}.toml", f"""

@@ -143,6 +143,7 @@ Result<std::unique_ptr<Device>> make_diebold(const DeviceOptions& options) {
   diebold.serial = serial_options(options, std::move(diebold.serial));
   diebold.seed = options.seed;
   take_timing(diebold.timing, options.tse);
+  take_duration<1000>(diebold.packet_gap, options.tse.packet_gap_ms);
   if (const Status status = take_core(diebold.core, options.tse); !status) return status.error();
   auto store = open_store(options.tse);
   if (!store) return store.error();

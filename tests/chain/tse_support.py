@@ -1,0 +1,69 @@
+"""A shop with one simulated TSE: the USB server, a till, a session, and the POS in that session."""
+
+import json
+import subprocess
+
+import tse
+from chain_support import json_lines
+
+TILL, SERIAL, CLIENT = "kasse-01", "5A2F00000001", "KASSE-01"
+
+
+class Shop:
+    """tillbridge-pos sees the stick as the session's host stack does: through the whole chain."""
+
+    def __init__(self, c, kind, **options):
+        self.c, self.kind = c, kind
+        c.certificates(TILL, "kasse-02")
+        extra, self.bench = c.test_bench()
+        self.server = c.usb_server([tse.stick(kind, SERIAL, **options)], [{"stick": tse.stick_name(kind, SERIAL), "till": TILL}],
+                                   extra)
+        self.terminal = c.terminal("--sink", "usbip", "--usbip-listen", "127.0.0.1:0")
+        self.client = c.client(self.terminal.port, c.till_config(TILL, self.server.port))
+        self.port = int(self.terminal.wait_for(r"listening for USB/IP clients on \S+:(\d+)", 60).group(1))
+        self.arrivals = 0
+        self.wait_for_stick()
+        self.pins = tse.pins_file(c.directory, kind)
+
+    def wait_for_stick(self, timeout_s=60):
+        """The stick (again) in the session."""
+        self.terminal.wait_for(r"can be imported as", timeout_s, after=self.arrivals)
+        self.arrivals = next(i for i in range(self.arrivals, len(self.terminal.lines))
+                             if "can be imported as" in self.terminal.lines[i]) + 1
+
+    def start_pos(self, *arguments):
+        return self.c.pos("--usbip", f"127.0.0.1:{self.port}", "--pins", self.pins, *arguments)
+
+    def pos(self, *arguments, expect=0, timeout_s=120):
+        """Runs it to its end; returns its JSON lines."""
+        program = self.start_pos(*arguments)
+        code = program.wait(timeout_s)
+        assert code == expect, f"tillbridge-pos {' '.join(map(str, arguments))} ended with {code}, expected {expect}:\n{program.text()}"
+        return json_lines(program)
+
+    def setup(self):
+        return self.pos("setup", "--client", CLIENT)
+
+    def receipts(self, count, **options):
+        lines = self.pos("receipt", "--client", CLIENT, "--count", count, "--amount", "4.20", **options)
+        return [line for line in lines if line["event"] == "receipt"]
+
+    def export(self, name="export.tar"):
+        """Exported through the chain and verified by both checkers; returns (archive, our report)."""
+        archive = self.c.directory / name
+        self.pos("export", archive, "--force")
+        tse.verify_independently(archive)
+        return archive, verify(self.c, archive)
+
+    def witness(self):
+        return self.bench.witness(SERIAL)
+
+
+def verify(c, archive, good=True):
+    """Our own checker, by the program."""
+    result = subprocess.run([c.build / "pos/tillbridge-pos", "--json", "verify", archive], text=True, stdout=subprocess.PIPE,
+                            env=c.environment())
+    assert result.returncode == (0 if good else 1), result.stdout
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    return next(line for line in lines if line["event"] == "verify") | {
+        "findings": [line["finding"] for line in lines if line["event"] == "finding" and line["bad"]]}
