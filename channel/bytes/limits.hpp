@@ -166,6 +166,8 @@ inline constexpr std::size_t pos_small_file_bytes = 64U << 10U;
 inline constexpr std::size_t pos_recent_logs = 64;
 /// Frames of one cryptovision answer that is no export.
 inline constexpr std::size_t pos_answer_bytes = 64U << 10U;
+/// Pieces of one file of a stick that is reached without a kernel.
+inline constexpr std::size_t pos_file_extents = 65536;
 /// Clients and open transactions that a Swissbit stick lists; it has fewer.
 inline constexpr std::size_t swissbit_listed = 65536;
 
