@@ -27,7 +27,8 @@ namespace fs = std::filesystem;
 constexpr std::uint32_t usual_tries = 3;
 
 constexpr std::array<Secret, secret_count> all_secrets{Secret::admin_pin, Secret::admin_puk,
-                                                       Secret::time_pin, Secret::time_puk};
+                                                       Secret::time_pin, Secret::time_puk,
+                                                       Secret::transport_pin};
 
 std::string trimmed(std::string_view text) {
   constexpr std::string_view blanks = " \t\r";
@@ -48,6 +49,8 @@ const char* name_of(Secret secret) {
       return "time-pin";
     case Secret::time_puk:
       return "time-puk";
+    case Secret::transport_pin:
+      return "transport-pin";
   }
   return "?";
 }
@@ -62,6 +65,8 @@ const char* variable_of(Secret secret) {
       return "TILLBRIDGE_TIME_PIN";
     case Secret::time_puk:
       return "TILLBRIDGE_TIME_PUK";
+    case Secret::transport_pin:
+      return "TILLBRIDGE_TRANSPORT_PIN";
   }
   return "?";
 }
@@ -234,7 +239,8 @@ Outcome<std::map<Secret, std::string>> read_pin_file(const fs::path& path) {
     if (equals == std::string::npos || secret == all_secrets.end()) {
       // The line itself may hold a PIN: it is not shown.
       return trouble(Trouble::usage, path.string() + ", line " + std::to_string(number) +
-                                         ": expected admin-pin, admin-puk, time-pin or time-puk, "
+                                         ": expected admin-pin, admin-puk, time-pin, time-puk or "
+                                         "transport-pin, "
                                          "'=' and its value");
     }
     std::string value = trimmed(std::string_view(line).substr(equals + 1));

@@ -13,8 +13,14 @@
 
 namespace tillbridge::pos {
 
-enum class Secret : std::uint8_t { admin_pin, admin_puk, time_pin, time_puk };
-inline constexpr std::size_t secret_count = 4;
+enum class Secret : std::uint8_t {
+  admin_pin,
+  admin_puk,
+  time_pin,
+  time_puk,
+  transport_pin,  ///< Diebold Nixdorf: what a fresh stick came with, to be replaced
+};
+inline constexpr std::size_t secret_count = 5;
 /// "admin-pin": the key in a file of PINs.
 [[nodiscard]] const char* name_of(Secret secret);
 /// "TILLBRIDGE_ADMIN_PIN"

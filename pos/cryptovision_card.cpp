@@ -54,6 +54,10 @@ Failure refused(cv::CommandCode code, cv::Failure failure) {
     case cv::Failure::no_such_transaction:
     case cv::Failure::transaction_number_not_found:
       return say(Trouble::no_transaction, "");
+    case cv::Failure::start_failed:
+    case cv::Failure::finish_failed:
+      return say(Trouble::failed,
+                 "Its signatures may be used up, or too many transactions open: see status");
     case cv::Failure::not_started:
       return say(Trouble::asleep, "It lost power or fell asleep in between");
     default:
@@ -161,8 +165,13 @@ Outcome<cv::Parameters> CryptovisionCard::command(cv::CommandCode code,
   while (true) {
     Outcome<Bytes> data = exchange(request);
     if (!data) return data.failure();
-    if (data->empty())
+    if (data->empty()) {
+      // Old firmware announces more than it has, for a list of four numbers.
+      if (answer.kind() == cv::AnswerAssembler::Kind::parameters && !answer.data().empty()) {
+        if (Result<cv::Parameters> all = answer.parameters()) return std::move(*all);
+      }
       return trouble(Trouble::garbled, "the stick ended its answer before it was complete");
+    }
     if (Status added = answer.add(*data); !added) return broken(added.error());
     if (answer.complete()) break;
     request.data = {cv::fetch_more};

@@ -240,6 +240,8 @@ Outcome<TseStatus> CryptovisionTse::status() {
   note(status_number(cv::StatusItem::transaction_counter), status.transaction_counter);
   note(key_number(cv::KeyItem::signature_counter), status.signature_counter);
   note(key_number(cv::KeyItem::certificate_expiry), status.certificate_end_s);
+  // It names the first second after the certificate's end.
+  if (status.certificate_end_s) --*status.certificate_end_s;
   note(clients(), status.clients);
   note(open_transactions(), status.open_transactions);
   if (lost) return *lost;

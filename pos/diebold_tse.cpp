@@ -90,6 +90,8 @@ class DieboldTse final : public Tse {
     return user == User::admin ? users_.admin : users_.time_admin;
   }
   [[nodiscard]] Deed login(User user, Access& access, const std::string& purpose, Trouble missing);
+  [[nodiscard]] Outcome<LoginResult> credentials_answer(Command command, dn::Parameters parameters);
+  [[nodiscard]] Deed replace_transport_pins(Access& access, const Told& told);
   [[nodiscard]] Deed logout(User user);
   [[nodiscard]] Deed send_time();
   [[nodiscard]] Deed set_time(Access& access, const Told& told);
@@ -249,24 +251,49 @@ Deed DieboldTse::login(User user, Access& access, const std::string& purpose, Tr
   if (!pin) return pin.failure();
   const Outcome<evidence::SerialNumber> number = serial();
   if (!number) return number.failure();
-  return access.login(hexadecimal(*number), user, std::nullopt, [&]() -> Outcome<LoginResult> {
-    const Outcome<dn::Response> answer =
-        line_.request(Command::login, {slot, name_for_stick(user), *pin});
-    if (!answer) return answer.failure();
-    const Result<dn::LoginAnswer> login = dn::parse_login(*answer);
-    if (!login) return trouble(Trouble::garbled, login.error().message);
-    switch (login->result) {
-      case dn::LoginResult::ok:
-        return LoginResult{LoginResult::What::ok, std::nullopt};
-      case dn::LoginResult::wrong:
-        return LoginResult{
-            LoginResult::What::wrong,
-            static_cast<std::uint32_t>(std::min<std::uint64_t>(login->tries_left, 255))};
-      case dn::LoginResult::blocked:
-        break;
-    }
-    return LoginResult{LoginResult::What::blocked, 0};
+  return access.login(hexadecimal(*number), user, std::nullopt, [&] {
+    return credentials_answer(Command::login, {slot, name_for_stick(user), *pin});
   });
+}
+
+Outcome<LoginResult> DieboldTse::credentials_answer(Command command, dn::Parameters parameters) {
+  const Outcome<dn::Response> answer = line_.request(command, std::move(parameters));
+  if (!answer) return answer.failure();
+  const Result<dn::LoginAnswer> login = dn::parse_login(*answer);
+  if (!login) return trouble(Trouble::garbled, login.error().message);
+  switch (login->result) {
+    case dn::LoginResult::ok:
+      return LoginResult{LoginResult::What::ok, std::nullopt};
+    case dn::LoginResult::wrong:
+      return LoginResult{
+          LoginResult::What::wrong,
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(login->tries_left, 255))};
+    case dn::LoginResult::blocked:
+      break;
+  }
+  return LoginResult{LoginResult::What::blocked, 0};
+}
+
+/// A fresh stick's PINs are the same for both users; who has none to replace uses the stick's own.
+Deed DieboldTse::replace_transport_pins(Access& access, const Told& told) {
+  if (!access.has(Secret::transport_pin)) return done();
+  const std::string purpose = "setting the stick's first PINs";
+  const Outcome<std::string> old_pin = access.secret(Secret::transport_pin, purpose);
+  if (!old_pin) return old_pin.failure();
+  const Outcome<evidence::SerialNumber> number = serial();
+  if (!number) return number.failure();
+  for (const User user : {User::admin, User::time_admin}) {
+    const Outcome<std::string> new_pin =
+        access.secret(user == User::admin ? Secret::admin_pin : Secret::time_pin, purpose);
+    if (!new_pin) return new_pin.failure();
+    Deed changed = access.login(hexadecimal(*number), user, std::nullopt, [&] {
+      return credentials_answer(Command::change_pin,
+                                {slot, name_for_stick(user), *old_pin, *new_pin});
+    });
+    if (!changed) return changed;
+  }
+  told("PINs set");
+  return done();
 }
 
 Deed DieboldTse::logout(User user) {
@@ -333,6 +360,9 @@ Deed DieboldTse::set_up(const std::string& client, Access& access, const Told& t
     }
   }
   if (Deed set = be(client); !set) return set;
+  if (!initialized) {
+    if (Deed pins = replace_transport_pins(access, told); !pins) return pins;
+  }
   if (Deed in = login(User::admin, access, "setting the stick up", Trouble::usage); !in) return in;
   const auto steps = [&]() -> Deed {
     if (initialized) {

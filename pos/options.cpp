@@ -23,13 +23,14 @@ Which stick
 
 PINs
   From --pins FILE (mode 600; lines like "admin-pin = 12345"), then from the variables TILLBRIDGE_ADMIN_PIN,
-  TILLBRIDGE_ADMIN_PUK, TILLBRIDGE_TIME_PIN, TILLBRIDGE_TIME_PUK, then a prompt. The options --admin-pin etc. are for
-  tests: other users of the machine can read them. PINs are never printed. A wrong PIN is not tried again, and the last
-  try before a PIN is blocked is refused unless --last-try is given; --tries FILE remembers how many are left.
+  TILLBRIDGE_ADMIN_PUK, TILLBRIDGE_TIME_PIN, TILLBRIDGE_TIME_PUK, TILLBRIDGE_TRANSPORT_PIN, then a prompt. The options
+  --admin-pin etc. are for tests: other users of the machine can read them. PINs are never printed. A wrong PIN is not
+  tried again, and the last try before a PIN is blocked is refused unless --last-try is given; --tries FILE remembers
+  how many are left.
                 admin PIN    admin PUK    time PIN    time PUK
   cryptovision  8 characters 10           8           10
   Swissbit      5 digits     6            5           -
-  Diebold       the ones that came with the stick
+  Diebold       the ones that came with the stick; with transport-pin, setup changes that one to them first
 
 Examples
   tillbridge-pos setup --client KASSE-01 --pins /root/tse-pins
@@ -97,6 +98,8 @@ void declare_common(CLI::App& app, Options& options, Raw& raw) {
   app.add_option("--admin-puk", raw.secrets[Secret::admin_puk], "for tests only")->group(pins);
   app.add_option("--time-pin", raw.secrets[Secret::time_pin], "for tests only")->group(pins);
   app.add_option("--time-puk", raw.secrets[Secret::time_puk], "for tests only")->group(pins);
+  app.add_option("--transport-pin", raw.secrets[Secret::transport_pin], "for tests only")
+      ->group(pins);
   app.add_flag("--last-try", options.last_try, "use up the last try of a PIN, too")->group(pins);
   app.add_option("--tries", options.tries_file,
                  "file that remembers how many tries PINs have left (default: below "
