@@ -1,8 +1,11 @@
+// Users, set-up, lists and INFO.
+
 #include "server/simulator/tse/swissbit_card.hpp"
 
 #include <algorithm>
 #include <limits>
 
+#include "server/simulator/tse/swissbit_status.hpp"
 #include "tse/evidence/tar.hpp"
 
 namespace tillbridge::simulator::tse {
@@ -20,90 +23,6 @@ User user_of(swissbit::User user) {
   return user == swissbit::User::admin ? User::admin : User::time_admin;
 }
 
-CommandStatus status_of(Refusal refusal) {
-  switch (refusal) {
-    case Refusal::not_initialized:
-      return CommandStatus::not_initialized;
-    case Refusal::already_initialized:
-      return CommandStatus::already_initialized;
-    case Refusal::no_time:
-      return CommandStatus::no_time;
-    case Refusal::self_test_required:
-      return CommandStatus::self_test_required;
-    case Refusal::self_test_failed:
-      return CommandStatus::self_test_not_passed;
-    case Refusal::not_active:
-      return CommandStatus::not_allowed;
-    case Refusal::disabled:
-      return CommandStatus::decommissioned;
-    case Refusal::certificate_expired:
-      return CommandStatus::certificate_expired;
-    case Refusal::signatures_used_up:
-      return CommandStatus::signatures_used_up;
-    case Refusal::store_full:
-      return CommandStatus::store_full;
-    case Refusal::storage_failed:
-      return CommandStatus::signature_error;
-    case Refusal::not_logged_in:
-    case Refusal::not_authorised:
-      // One status for both: clients take it as the sign to log in.
-      return CommandStatus::not_authorised;
-    case Refusal::unknown_client:
-      return CommandStatus::unknown_client;
-    case Refusal::too_many_clients:
-      return CommandStatus::too_many_clients;
-    case Refusal::client_has_open_transactions:
-      return CommandStatus::client_has_open_transactions;
-    case Refusal::no_such_transaction:
-      return CommandStatus::not_started;
-    case Refusal::not_clients_transaction:
-      return CommandStatus::not_allowed;
-    case Refusal::too_many_transactions:
-      return CommandStatus::too_many_transactions;
-    case Refusal::open_transactions:
-      return CommandStatus::open_transactions;
-    case Refusal::unexported_data:
-      return CommandStatus::unexported_data;
-    case Refusal::no_data:
-      return CommandStatus::no_last_transaction;
-    case Refusal::too_many_records:
-    case Refusal::bad_parameter:
-      return CommandStatus::bad_parameter;
-    case Refusal::pins_not_set:
-      return CommandStatus::pin_must_be_changed;
-  }
-  return CommandStatus::not_allowed;
-}
-
-CommandStatus status_of(const Done& done) {
-  return done ? CommandStatus::ok : status_of(done.refusal());
-}
-
-CommandStatus status_of(const LoginResult& result) {
-  switch (result.what) {
-    case LoginResult::What::ok:
-      return CommandStatus::ok;
-    case LoginResult::What::wrong:
-      return swissbit::login_failed(result.tries_left);
-    case LoginResult::What::blocked:
-      return CommandStatus::pin_blocked;
-    case LoginResult::What::unknown_user:
-      return CommandStatus::bad_parameter;
-    case LoginResult::What::refused:
-      return status_of(result.refusal);
-  }
-  return CommandStatus::not_allowed;
-}
-
-/// A status alone.
-SwissbitCard::Outcome ends(CommandStatus status) {
-  return {status, {}};
-}
-
-bool is_one_of(const std::vector<std::string>& clients, const std::string& client) {
-  return std::find(clients.begin(), clients.end(), client) != clients.end();
-}
-
 /// Of a list, what fits a page.
 template <typename T>
 std::vector<T> page_of(const std::vector<T>& all, std::uint32_t skip, std::size_t most) {
@@ -116,10 +35,6 @@ std::vector<T> page_of(const std::vector<T>& all, std::uint32_t skip, std::size_
 std::uint32_t narrow(std::uint64_t number) {
   return static_cast<std::uint32_t>(
       std::min<std::uint64_t>(number, std::numeric_limits<std::uint32_t>::max()));
-}
-
-std::uint64_t blocks_of(std::uint64_t bytes) {
-  return (bytes + sector_bytes - 1) / sector_bytes;
 }
 
 }  // namespace
@@ -238,6 +153,11 @@ SwissbitCard::Status SwissbitCard::may_sign(Instant now) const {
   return core_->has_time(now) ? Status::ok : Status::no_time;
 }
 
+bool SwissbitCard::knows(const std::string& client) const {
+  const std::vector<std::string>& clients = core_->clients();
+  return std::find(clients.begin(), clients.end(), client) != clients.end();
+}
+
 bool SwissbitCard::ctss_active() const {
   return (core_->front_end_flags() & flag_ctss_active) != 0;
 }
@@ -282,7 +202,7 @@ SwissbitCard::Outcome SwissbitCard::self_test(const swissbit::SelfTest& command,
   if (core_->life_cycle() == LifeCycle::disabled) return ends(Status::decommissioned);
   // A new stick has no client yet, so its first self test fails for want of one; its parts are
   // sound all the same, and set-up can go on.
-  const bool known = is_one_of(core_->clients(), command.client);
+  const bool known = knows(command.client);
   const Done result = core_->self_test(now);
   self_test_ = result && known ? SelfTest::passed : SelfTest::failed;
   return ends(known ? status_of(result) : Status::unknown_client);
@@ -329,7 +249,7 @@ SwissbitCard::Outcome SwissbitCard::list_clients(const swissbit::ListClients& co
 
 SwissbitCard::Outcome SwissbitCard::list_transactions(
     const swissbit::ListTransactions& command) const {
-  if (!command.client.empty() && !is_one_of(core_->clients(), command.client)) {
+  if (!command.client.empty() && !knows(command.client)) {
     return ends(Status::unknown_client);
   }
   std::vector<std::uint64_t> numbers;
@@ -347,105 +267,6 @@ SwissbitCard::Outcome SwissbitCard::read_certificate(
   if (command.offset > pem.size()) return ends(Status::bad_parameter);
   const std::string chunk = pem.substr(command.offset, swissbit::certificate_chunk_bytes);
   return {Status::ok, swissbit::encode_certificate_chunk(Bytes(chunk.begin(), chunk.end()))};
-}
-
-// --- signing
-
-SwissbitCard::Outcome SwissbitCard::open_step(const swissbit::OpenStep& command, Instant now) {
-  if (const Status no = may_sign(now); no != Status::ok) return ends(no);
-  if (core_->time_s(now).value_or(0) > static_cast<std::uint64_t>(core_->certificate_end())) {
-    return ends(Status::certificate_expired);
-  }
-  if (core_->signatures_left() == 0) return ends(Status::signatures_used_up);
-  if (!is_one_of(core_->clients(), command.client)) return ends(Status::unknown_client);
-  const std::vector<OpenTransaction> open = core_->open_transactions();
-  if (command.step == swissbit::Step::start) {
-    if (open.size() >= core_->options().most_open_transactions) {
-      return ends(Status::too_many_transactions);
-    }
-  } else {
-    const auto found =
-        std::find_if(open.begin(), open.end(), [&command](const OpenTransaction& transaction) {
-          return transaction.number == command.transaction;
-        });
-    if (found == open.end()) return ends(Status::not_started);
-    if (found->client != command.client) return ends(Status::not_allowed);
-  }
-
-  // An unfinished step is given up: its client may be gone (inferred).
-  Import import;
-  import.step = command;
-  import.first_block = blocks_of(core_->store_bytes_used()) + 1;  // behind the log's TAR header
-  const std::uint64_t blocks = blocks_of(command.data_bytes);
-  import.data.resize(static_cast<std::size_t>(blocks * sector_bytes));
-  import.arrived.resize(static_cast<std::size_t>(blocks));
-  const swissbit::OpenedStep opened{import.first_block};
-  import_ = std::move(import);
-  return {Status::ok, swissbit::encode(opened)};
-}
-
-SwissbitCard::Outcome SwissbitCard::close_step(Instant now) {
-  if (!import_) return ends(Status::no_step_open);
-  if (const Status no = may_sign(now); no != Status::ok) return ends(no);
-  const bool complete = std::all_of(import_->arrived.begin(), import_->arrived.end(),
-                                    [](bool arrived) { return arrived; });
-  if (!complete) return ends(Status::data_missing);
-
-  const Import import = *std::exchange(import_, std::nullopt);
-  const swissbit::OpenStep& step = import.step;
-  const ByteView data = ByteView(import.data).first(static_cast<std::size_t>(step.data_bytes));
-  const auto sign = [&] {
-    switch (step.step) {
-      case swissbit::Step::start:
-        return core_->start(step.client, data, step.type, now);
-      case swissbit::Step::update:
-        return core_->update(step.transaction, step.client, data, step.type, now);
-      default:
-        return core_->finish(step.transaction, step.client, data, step.type, now);
-    }
-  };
-  const Answer<Signed> done = sign();
-  if (!done) return ends(status_of(done.refusal()));
-  swissbit::ClosedStep closed;
-  closed.transaction = done->transaction;
-  closed.serial = core_->serial();
-  closed.time_s = done->time_s;
-  closed.counter = done->counter;
-  closed.signature = done->signature;
-  return {Status::ok, swissbit::encode(closed)};
-}
-
-// --- import
-
-std::optional<std::size_t> SwissbitCard::place_of(std::uint64_t store_block) const {
-  if (!import_ || store_block < import_->first_block) return std::nullopt;
-  const std::uint64_t place = store_block - import_->first_block;
-  if (place >= import_->arrived.size()) return std::nullopt;
-  return static_cast<std::size_t>(place);
-}
-
-bool SwissbitCard::expects(std::uint64_t store_block) const {
-  if (place_of(store_block)) return true;
-  return import_ && store_block == 0 && options_.accepts_data_at_store_start &&
-         !import_->arrived.empty();
-}
-
-void SwissbitCard::import(std::uint64_t store_block, ByteView block) {
-  // A client that was told where to write never writes to the first block, so one that does is of
-  // the other kind, and stays it for this step.
-  if (store_block == 0 && expects(0)) import_->first_block = 0;
-  const auto place = place_of(store_block);
-  if (!place) return;
-  std::copy(block.begin(), block.end(),
-            import_->data.begin() + static_cast<std::ptrdiff_t>(*place * sector_bytes));
-  import_->arrived[*place] = true;
-}
-
-std::optional<ByteView> SwissbitCard::imported(std::uint64_t store_block) const {
-  const auto place = place_of(store_block);
-  // The store's first block is never hidden by data that a client put there.
-  if (!place || import_->first_block == 0 || !import_->arrived[*place]) return std::nullopt;
-  return ByteView(import_->data).subspan(*place * sector_bytes, sector_bytes);
 }
 
 // --- INFO

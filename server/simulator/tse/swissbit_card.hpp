@@ -105,6 +105,7 @@ class SwissbitCard {
   [[nodiscard]] Outcome open_step(const swissbit::OpenStep& command, Instant now);
   [[nodiscard]] Outcome close_step(Instant now);
 
+  [[nodiscard]] bool knows(const std::string& client) const;
   [[nodiscard]] bool ctss_active() const;
   [[nodiscard]] std::optional<std::size_t> place_of(std::uint64_t store_block) const;
 

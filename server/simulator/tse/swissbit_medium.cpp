@@ -85,7 +85,6 @@ SwissbitMedium::SwissbitMedium(std::unique_ptr<Medium> base, std::unique_ptr<Tse
       timing_(timing),
       bench_(std::move(bench)),
       layout_(layout),
-      started_at_(timing.start_up),
       witnessed_counter_(card_.core().signature_counter()) {}
 
 // --- blocks
@@ -198,6 +197,10 @@ void SwissbitMedium::write_store(std::uint64_t store_block, ByteView data) {
 
 Duration SwissbitMedium::begin_command(std::uint8_t operation_code, Instant now) {
   now_ = std::max(now_, now);
+  if (!started_at_) {  // made at some time of a clock that is not ours; switched on now
+    started_at_ = now_ + timing_.start_up;
+    last_active_ = now_;
+  }
   if (!moves_blocks(operation_code)) return Duration(0);
   Duration wait = std::exchange(reading_time_, Duration(0));
   const Instant idle_since = std::max(last_active_, comm_.busy_until);
@@ -297,7 +300,7 @@ void SwissbitMedium::answer_with(SwissbitCard::Outcome outcome, std::uint8_t opc
   comm_.answer.status = outcome.status;
   comm_.answer.data = std::move(outcome.data);
   comm_.opcode = opcode;
-  comm_.busy_until = std::max(now_, started_at_) + took;
+  comm_.busy_until = std::max(now_, started_at_.value_or(now_)) + took;
   comm_.waits_for_fetch =
       opcode != number_of(Opcode::fetch_answer) && fetch_after.count() > 0 && took > fetch_after;
   comm_.unread = true;

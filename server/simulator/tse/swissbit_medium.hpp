@@ -87,8 +87,8 @@ class SwissbitMedium final : public Medium {
 
   Instant now_{};  ///< of the SCSI command that is being carried out
   Instant last_active_{};
-  Instant started_at_{};     ///< when start-up is over
-  Duration reading_time_{};  ///< of the store, not yet waited for
+  std::optional<Instant> started_at_;  ///< start-up is over; nothing: no command came yet
+  Duration reading_time_{};            ///< of the store, not yet waited for
   std::uint64_t witnessed_counter_;
 
   /// What the command block holds. Lost with the supply.

@@ -338,6 +338,25 @@ TEST_F(SwissbitCommands, SigningTakesItsTime) {
   EXPECT_GE(bench_->witness.reads_while_busy() - polls, 5U);
 }
 
+TEST_F(SwissbitCommands, StartingUpAndReadingTheStoreTakeTheirTime) {
+  Setting setting;
+  setting.timing.start_up = 3s;
+  setting.timing.export_first_byte = 2s;
+  setting.timing.export_bytes_per_s = 1024;
+  plug(setting);
+  replug();
+  const Instant begun = driver_->now;
+  send(wire::ListClients{});
+  wait();
+  EXPECT_GE(driver_->now - begun, 2900ms);
+  EXPECT_LT(driver_->now - begun, 3200ms);
+  const Instant reading = driver_->now;
+  static_cast<void>(read_blocks(places_.store, 2));
+  static_cast<void>(read_blocks(places_.store + 2, 2));
+  static_cast<void>(info());
+  EXPECT_EQ(driver_->now - reading, 4s);
+}
+
 TEST_F(SwissbitCommands, WhatIsNoCommandIsIgnoredAndWhatIsUnknownRefused) {
   const std::uint32_t counter = answer().counter;
   EXPECT_EQ(answer().state, AnswerState::none);
