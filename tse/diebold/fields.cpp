@@ -12,6 +12,14 @@
 namespace tillbridge::tse::diebold {
 namespace {
 
+std::optional<std::uint64_t> parse_digits(std::string_view text, int base) {
+  std::uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, value, base);
+  if (text.empty() || error != std::errc() || stopped != end) return std::nullopt;
+  return value;
+}
+
 /// Reads a response's parameters in a row; a wrong one fails it for good, and its error says which.
 class ParameterReader {
  public:
@@ -40,15 +48,13 @@ class ParameterReader {
     return number();
   }
   std::uint32_t hexadecimal(std::size_t digits) {
-    const std::string value_text = text();
-    std::uint32_t value = 0;
-    const char* end = value_text.data() + value_text.size();
-    const auto [stopped, error] = std::from_chars(value_text.data(), end, value, 16);
-    if (value_text.size() != digits || error != std::errc() || stopped != end) {
+    const std::string value = text();
+    const auto number = parse_digits(value, 16);
+    if (value.size() != digits || !number) {
       wrong("is no hexadecimal number");
       return 0;
     }
-    return value;
+    return static_cast<std::uint32_t>(*number);
   }
   std::int64_t time() {
     const auto value = parse_time(text());
@@ -92,11 +98,8 @@ std::string hexadecimal(std::uint32_t value, std::size_t count) {
 
 std::optional<std::uint64_t> parse_number(std::string_view text) {
   constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-  std::uint64_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, value);
-  if (text.empty() || error != std::errc() || stopped != end || value > most) return std::nullopt;
-  return value;
+  const auto value = parse_digits(text, 10);
+  return value && *value <= most ? value : std::nullopt;
 }
 
 std::string time_text(std::int64_t unix_s) {

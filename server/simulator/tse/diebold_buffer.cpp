@@ -13,7 +13,7 @@ using evidence::diebold::BufferPacket;
 using evidence::diebold::DeviceError;
 
 /// Of the archive at a time. Divides by three, so that padding comes at the end only.
-constexpr std::uint64_t step_bytes = 3U * 8192U;
+constexpr std::uint64_t step_bytes = std::uint64_t{3} * 8192;
 
 void append(Bytes& to, ByteView bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
