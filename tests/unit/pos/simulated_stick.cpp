@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "channel/usb/requests.hpp"
-#include "server/simulator/fat_image.hpp"
+#include "pos/fat_volume.hpp"
 #include "server/simulator/serial_device.hpp"
 
 namespace tillbridge::pos {
@@ -22,87 +22,33 @@ Error unplugged() {
   return fail(ErrorCode::unavailable, "the stick was unplugged");
 }
 
-/// The root folder of a simulated stick's FAT16 or FAT32; its files are contiguous.
-class FatVolume final : public StickVolume {
+class Blocks final : public BlockDevice {
  public:
-  struct Place {
-    std::uint64_t block = 0, bytes = 0;
-  };
-
-  explicit FatVolume(SimulatedStick& stick) : stick_(stick) {}
-  [[nodiscard]] std::string name() const override { return "simulated"; }
-
-  [[nodiscard]] Result<std::vector<std::string>> list() override {
-    Result<std::map<std::string, Place>> places = read_root();
-    if (!places) return places.error();
-    std::vector<std::string> names;
-    for (const auto& [name, place] : *places) names.push_back(name);
-    return names;
+  explicit Blocks(SimulatedStick& stick) : stick_(stick) {}
+  [[nodiscard]] std::uint64_t block_count() const override { return stick_.block_count(); }
+  [[nodiscard]] Status read(std::uint64_t block, std::span<std::uint8_t> data) override {
+    return stick_.read_blocks(block, data);
   }
-
-  [[nodiscard]] Result<std::unique_ptr<StickFile>> open(std::string_view file,
-                                                        OpenStyle style) override;
+  [[nodiscard]] Status write(std::uint64_t block, ByteView data) override {
+    return stick_.write_blocks(block, data);
+  }
 
  private:
-  [[nodiscard]] Result<std::map<std::string, Place>> read_root() {
-    Bytes boot(block_bytes);
-    if (Status read = stick_.read_blocks(simulator::partition_first_block, boot); !read)
-      return read.error();
-    ByteReader reader(ByteView(boot).subspan(13));
-    const std::uint64_t cluster_blocks = reader.u8();
-    const std::uint64_t reserved = reader.u16le();
-    const std::uint64_t fats = reader.u8();
-    const std::uint64_t root_blocks = reader.u16le() * 32U / block_bytes;
-    reader.skip(3);
-    std::uint64_t fat_blocks = reader.u16le();
-    reader.skip(12);
-    const std::uint64_t fat32_blocks = reader.u32le();
-    reader.skip(4);
-    const std::uint64_t root_cluster = reader.u32le();
-    const bool fat32 = fat_blocks == 0;
-    if (fat32) fat_blocks = fat32_blocks;
-    const std::uint64_t root = simulator::partition_first_block + reserved + fats * fat_blocks;
-    const std::uint64_t data = root + root_blocks;
-    const auto block_of = [&](std::uint64_t cluster) {
-      return data + (cluster - 2) * cluster_blocks;
-    };
-    Bytes folder((fat32 ? cluster_blocks : root_blocks) * block_bytes);
-    if (Status read = stick_.read_blocks(fat32 ? block_of(root_cluster) : root, folder); !read)
-      return read.error();
-    std::map<std::string, Place> places;
-    ByteReader entries(folder);
-    while (entries.remaining() >= 32) {
-      ByteReader entry(entries.take(32));
-      const ByteView stem = entry.take(8), ending = entry.take(3);
-      const std::uint8_t attributes = entry.u8();
-      entry.skip(8);
-      std::uint64_t cluster = std::uint64_t{entry.u16le()} << 16U;
-      entry.skip(4);
-      cluster |= entry.u16le();
-      const std::uint64_t bytes = entry.u32le();
-      if (stem[0] == 0) break;
-      if (stem[0] == 0xE5 || (attributes & 0x08U) != 0) continue;  // deleted, label, long name
-      std::string name(stem.begin(), stem.end());
-      name.erase(name.find_last_not_of(' ') + 1);
-      name += '.' + std::string(ending.begin(), ending.end());
-      places[name] = {block_of(cluster), bytes};
-    }
-    return places;
-  }
-
   SimulatedStick& stick_;
 };
 
-class FatVolumeFile final : public StickFile {
+/// A simulated stick's files are contiguous.
+class TestFile final : public StickFile {
  public:
-  FatVolumeFile(SimulatedStick& stick, FatVolume::Place place, OpenStyle style, unsigned session)
-      : stick_(stick), place_(place), style_(style), session_(session) {}
+  TestFile(SimulatedStick& stick, std::uint64_t first_block, std::uint64_t bytes, OpenStyle style,
+           unsigned session)
+      : stick_(stick), first_block_(first_block), bytes_(bytes), style_(style), session_(session) {}
 
-  [[nodiscard]] std::uint64_t size() const override { return place_.bytes; }
+  [[nodiscard]] std::uint64_t size() const override { return bytes_; }
 
   [[nodiscard]] Status read(std::uint64_t offset, std::span<std::uint8_t> data) override {
     if (Status alive = check(offset, data.size()); !alive) return alive;
-    const std::uint64_t block = place_.block + offset / block_bytes;
+    const std::uint64_t block = first_block_ + offset / block_bytes;
     if (style_ != OpenStyle::each_time || data.size() <= block_bytes)
       return stick_.read_blocks(block, data);
     if (Status head = stick_.read_blocks(block, data.first(block_bytes)); !head) return head;
@@ -111,11 +57,11 @@ class FatVolumeFile final : public StickFile {
 
   [[nodiscard]] Status write(std::uint64_t offset, ByteView data) override {
     if (Status alive = check(offset, data.size()); !alive) return alive;
-    const std::uint64_t block = place_.block + offset / block_bytes;
+    const std::uint64_t block = first_block_ + offset / block_bytes;
     if (data.size() % block_bytes == 0) return stick_.write_blocks(block, data);
     // Through the page cache: the page is read, changed in part and written as a whole.
     const std::size_t page = std::min<std::uint64_t>((data.size() + 4095) / 4096 * 4096,
-                                                     (place_.bytes - offset + 511) / 512 * 512);
+                                                     (bytes_ - offset + 511) / 512 * 512);
     Bytes content(page);
     if (Status old = stick_.read_blocks(block, content); !old) return old;
     std::copy(data.begin(), data.end(), content.begin());
@@ -127,7 +73,7 @@ class FatVolumeFile final : public StickFile {
     const Result<unsigned> session = stick_.session();
     if (!session) return session.error();
     if (*session != session_) return fail(ErrorCode::unavailable, "this handle is dead");
-    EXPECT_LE(offset + size, place_.bytes);
+    EXPECT_LE(offset + size, bytes_);
     EXPECT_EQ(offset % block_bytes, 0U);
     if (style_ != OpenStyle::cached) {
       EXPECT_EQ(size % block_bytes, 0U);
@@ -136,29 +82,50 @@ class FatVolumeFile final : public StickFile {
   }
 
   SimulatedStick& stick_;
-  FatVolume::Place place_;
+  std::uint64_t first_block_, bytes_;
   OpenStyle style_;
   unsigned session_;
 };
 
-Result<std::unique_ptr<StickFile>> FatVolume::open(std::string_view file, OpenStyle style) {
-  const Result<unsigned> session = stick_.session();
-  if (!session) return session.error();
-  Result<std::map<std::string, Place>> places = read_root();
-  if (!places) return places.error();
-  std::string name(file);
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
-  const auto place = places->find(name);
-  if (place == places->end()) return fail(ErrorCode::unavailable, "no file " + name);
-  if (style == OpenStyle::direct_zeroed || style == OpenStyle::recreated) {
-    const Bytes zeros(std::min<std::uint64_t>(place->second.bytes, 8192));
-    if (Status zeroed = stick_.write_blocks(place->second.block, zeros); !zeroed)
-      return zeroed.error();
+class TestVolume final : public StickVolume {
+ public:
+  explicit TestVolume(SimulatedStick& stick) : stick_(stick) {}
+  [[nodiscard]] std::string name() const override { return "simulated"; }
+
+  [[nodiscard]] Result<std::vector<std::string>> list() override {
+    Blocks blocks(stick_);
+    const Result<FatVolume> volume = FatVolume::find(blocks);
+    if (!volume) return volume.error();
+    const Result<std::vector<FatFile>> files = volume->list(blocks);
+    if (!files) return files.error();
+    std::vector<std::string> names;
+    for (const FatFile& file : *files) names.push_back(file.name);
+    return names;
   }
-  return std::unique_ptr<StickFile>(
-      std::make_unique<FatVolumeFile>(stick_, place->second, style, *session));
-}
+
+  [[nodiscard]] Result<std::unique_ptr<StickFile>> open(std::string_view name,
+                                                        OpenStyle style) override {
+    const Result<unsigned> session = stick_.session();
+    if (!session) return session.error();
+    Blocks blocks(stick_);
+    const Result<FatVolume> volume = FatVolume::find(blocks);
+    if (!volume) return volume.error();
+    const Result<FatFile> file = volume->find_file(blocks, name);
+    if (!file) return file.error();
+    const Result<std::vector<BlockExtent>> extents = volume->extents(blocks, *file);
+    if (!extents) return extents.error();
+    EXPECT_EQ(extents->size(), 1U);
+    const std::uint64_t first = extents->front().first;
+    if (style == OpenStyle::direct_zeroed || style == OpenStyle::recreated) {
+      if (Status zeroed = stick_.write_blocks(first, Bytes(8192)); !zeroed) return zeroed.error();
+    }
+    return std::unique_ptr<StickFile>(
+        std::make_unique<TestFile>(stick_, first, file->bytes, style, *session));
+  }
+
+ private:
+  SimulatedStick& stick_;
+};
 
 class TestLine final : public SerialLine {
  public:
@@ -205,7 +172,7 @@ SimulatedStick::SimulatedStick(std::unique_ptr<simulator::Device> device, TestCl
 }
 
 std::unique_ptr<StickVolume> SimulatedStick::volume() {
-  return std::make_unique<FatVolume>(*this);
+  return std::make_unique<TestVolume>(*this);
 }
 
 OpenLine SimulatedStick::line() {
@@ -241,8 +208,10 @@ void SimulatedStick::enumerate() {
   ASSERT_TRUE(configured && configured->status == usb::TransferStatus::success);
   host_.reset();
   if (const auto host = massstorage::BulkOnlyHost::create(device_->description())) host_ = *host;
+  if (!host_) return;
   // The first command of a stick is answered with "reset occurred".
-  if (host_) (void)command([](massstorage::BulkOnlyHost& host) { return host.test_unit_ready(); });
+  (void)command([](massstorage::BulkOnlyHost& host) { return host.test_unit_ready(); });
+  (void)command([](massstorage::BulkOnlyHost& host) { return host.read_capacity(); });
 }
 
 void SimulatedStick::note_departure() {

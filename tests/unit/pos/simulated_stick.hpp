@@ -49,6 +49,7 @@ class SimulatedStick {
   void fault(const std::string& text);
 
   // For the volume and the line.
+  [[nodiscard]] std::uint64_t block_count() const { return host_ ? host_->block_count() : 0; }
   [[nodiscard]] Status read_blocks(std::uint64_t block, std::span<std::uint8_t> data);
   [[nodiscard]] Status write_blocks(std::uint64_t block, ByteView data);
   [[nodiscard]] Status set_terminal_ready();

@@ -16,6 +16,7 @@
 #include "server/simulator/tse/cryptovision_stick.hpp"
 #include "tests/unit/pos/simulated_stick.hpp"
 #include "tests/unit/pos/temporary_folder.hpp"
+#include "tests/unit/pos/usbip_server.hpp"
 #include "tse/evidence/archive_check.hpp"
 #include "tse/evidence/receipt.hpp"
 
@@ -499,6 +500,58 @@ TEST_P(EveryFamily, VerifySaysWhatIsWrong) {
   const Deed forged = verify(options, reporter);
   ASSERT_FALSE(forged.ok());
   EXPECT_EQ(forged.failure().what, Trouble::finding);
+}
+
+// The program as a person runs it, over USB/IP and in real time.
+TEST_P(EveryFamily, TheWholeProgramOverUsbip) {
+  simulator::DeviceOptions device;
+  device.kind = name_of(GetParam());
+  device.size_mib = 16;
+  device.tse.signing_ms = 1;
+  device.tse.self_test_ms = 1;
+  auto stick = simulator::make_device(device);
+  ASSERT_TRUE(stick.ok());
+  device.path = "simulated-2";
+  auto another = simulator::make_device(device);
+  ASSERT_TRUE(another.ok());
+  const std::string serial = (*stick)->description().serial;
+  std::vector<std::unique_ptr<simulator::Device>> devices;
+  devices.push_back(std::move(*stick));
+  devices.push_back(std::move(*another));
+  UsbipServer server(std::move(devices));
+  const std::string address = "127.0.0.1:" + std::to_string(server.port());
+  const TemporaryFolder folder;
+  const std::string archive = (folder.path() / "tse.tar").string();
+  const Till pins(GetParam());
+  const std::unique_ptr<Clock> clock = system_clock();
+  std::string printed;
+  const auto run = [&](std::vector<std::string> arguments) {
+    const auto options = parse_options(std::move(arguments));
+    EXPECT_TRUE(options.ok()) << options.failure().message;
+    Access::Settings settings;
+    settings.secrets = pins.pins;
+    settings.environment = false;
+    Access access(std::move(settings));
+    std::ostringstream out;
+    Reporter reporter(out, false);
+    const Deed done_so = carry_out(std::get<Options>(*options), access, {}, *clock, reporter, {});
+    printed = out.str() + (done_so ? "" : done_so.failure().message);
+    return done_so ? 0 : static_cast<int>(done_so.failure().what);
+  };
+
+  EXPECT_EQ(run({"status", "--usbip", address}), 11) << printed;
+  EXPECT_THAT(printed, HasSubstr(serial));
+  EXPECT_EQ(run({"status", "--usbip", address, "--serial", "NOSUCH"}), 10) << printed;
+  EXPECT_EQ(run({"setup", "--usbip", address, "--serial", serial}), 0) << printed;
+  EXPECT_EQ(run({"receipt", "--usbip", address, "--serial", serial, "--count", "3"}), 0) << printed;
+  EXPECT_THAT(printed, HasSubstr("V0;tillbridge-pos;Kassenbeleg-V1;Beleg^1.00_"));
+  EXPECT_NE(printed.find("████ ▄▄▄▄▄ █"), std::string::npos) << "no QR code";
+  EXPECT_EQ(run({"status", "--usbip", address, "--serial", serial}), 0) << printed;
+  EXPECT_THAT(printed, HasSubstr("active"));
+  EXPECT_EQ(run({"export", archive, "--usbip", address, "--serial", serial}), 0) << printed;
+  EXPECT_EQ(run({"export", archive, "--usbip", address, "--serial", serial}), 2) << printed;
+  EXPECT_EQ(run({"verify", archive}), 0) << printed;
+  EXPECT_THAT(printed, HasSubstr("3 of 3 transactions finished"));
 }
 
 // --- what one family alone does
