@@ -70,7 +70,7 @@ struct Disk {
     return partition_first_block + boot[14] + 256U * boot[15];
   }
   void set_next(std::uint32_t cluster, std::uint32_t next) {
-    const std::uint64_t width = layout.fat_bits / 8;
+    const std::uint64_t width = layout.fat_bits == 16 ? 2 : 4;
     const std::uint64_t offset = cluster * width;
     const auto byte = [&](unsigned index) { return static_cast<std::uint8_t>(next >> 8 * index); };
     if (width == 2) {
@@ -142,7 +142,7 @@ TEST(FatVolume, FindsFilesWithEveryClusterSize) {
 }
 
 TEST(FatVolume, FollowsFragmentedChains) {
-  for (const std::uint64_t size_mib : {8, 64}) {  // FAT16 and FAT32
+  for (const std::uint64_t size_mib : {8U, 64U}) {  // FAT16 and FAT32
     Disk disk(size_mib, 512);
     const auto& big = disk.layout.files[2];
     const auto first =
@@ -165,7 +165,7 @@ TEST(FatVolume, FollowsFragmentedChains) {
 }
 
 TEST(FatVolume, DamagedChainsAreErrors) {
-  for (const std::uint64_t size_mib : {8, 64}) {
+  for (const std::uint64_t size_mib : {8U, 64U}) {
     const std::uint32_t end = size_mib == 8 ? 0xFFFF : 0x0FFFFFFF;
     const auto with_next = [&](std::uint32_t at, auto next) {
       Disk disk(size_mib, 512);
@@ -228,10 +228,10 @@ TEST(FatVolume, ReadsWhatMtoolsWrites) {
       std::filesystem::path(testing::TempDir()) / ("fat_volume_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   const auto run = [&](const std::string& command) {
-    return std::system(("cd '" + folder.string() + "' && " + command + " >/dev/null").c_str());
+    return std::system(("cd '" + folder.string() + "' && (" + command + ") >/dev/null").c_str());
   };
   for (const auto& [bits, blocks, format] :
-       {std::tuple{16, 40000U, "-c 1"}, std::tuple{32, 140000U, "-F -c 1"}}) {
+       {std::tuple{16, 8064U, "-c 1"}, std::tuple{32, 18064U, "-F -c 1"}}) {
     const std::string image = "disk" + std::to_string(bits) + ".img";
     const std::string at = " -i " + image + " ";
     ASSERT_EQ(run("head -c " + std::to_string(blocks * 512) + " /dev/zero > " + image), 0);
@@ -245,21 +245,26 @@ TEST(FatVolume, ReadsWhatMtoolsWrites) {
     // The file fills the gap and goes on behind its neighbour.
     ASSERT_EQ(run("mdel" + at + "::a && mmd" + at + "::folder && mcopy" + at + "tse-io.bin ::"), 0);
     std::ifstream file(folder / image, std::ios::binary);
-    const Bytes bytes{std::istreambuf_iterator<char>(file), {}};
     MemoryMedium medium(blocks);
-    ASSERT_TRUE(medium.write(0, bytes).ok());
+    std::string block(512, '\0');
+    for (std::uint64_t number = 0; file.read(block.data(), 512); ++number) {
+      if (block == std::string(512, '\0')) continue;
+      ASSERT_TRUE(medium.write(number, Bytes(block.begin(), block.end())).ok());
+    }
     MediumDisk disk(medium);
     const auto volume = FatVolume::find(disk);  // no partition table: the whole disk
     ASSERT_TRUE(volume.ok()) << volume.error().message;
     EXPECT_EQ(volume->fat_bits(), bits);
     std::vector<std::string> names;
-    for (const FatFile& found : *volume->list(disk)) names.push_back(found.name);
+    const auto files = volume->list(disk);
+    for (const FatFile& found : *files) names.push_back(found.name);
     EXPECT_THAT(names,
                 testing::UnorderedElementsAre("One rather long name of a file.data", "tse-io.bin"));
     for (const std::string& name : names) {
       const auto found = volume->find_file(disk, name);
       Bytes content;
-      for (const BlockExtent& extent : *volume->extents(disk, *found)) {
+      const auto extents = volume->extents(disk, *found);
+      for (const BlockExtent& extent : *extents) {
         Bytes part(extent.count * 512);
         ASSERT_TRUE(disk.read(extent.first, part).ok());
         content.insert(content.end(), part.begin(), part.end());
@@ -279,14 +284,14 @@ TEST(FatVolume, LongNamesBelongToTheirShortName) {
   const auto entry = [&](std::size_t index) {
     return folder.begin() + static_cast<std::ptrdiff_t>(index * 32);
   };
-  ASSERT_EQ(std::string(entry(0), entry(0) + 3), "TSE");
+  ASSERT_EQ(std::string(entry(1), entry(1) + 3), "TSE");  // behind the volume's label
   // One part, "tse-\u00e4\U0001F600.bin", before the first file's entry.
   Bytes entries(32);
   entries[0] = 0x41;
   entries[11] = 0x0F;
   std::uint8_t sum = 0;
   for (std::size_t i = 0; i < 11; ++i) {
-    sum = static_cast<std::uint8_t>((sum << 7U | sum >> 1U) + folder[i]);
+    sum = static_cast<std::uint8_t>((sum << 7U | sum >> 1U) + folder[32 + i]);
   }
   entries[13] = sum;
   const std::u16string name = u"tse-\u00e4\U0001F600.bin";
@@ -297,11 +302,13 @@ TEST(FatVolume, LongNamesBelongToTheirShortName) {
     entries[places.at(i) + 1] = static_cast<std::uint8_t>(unit >> 8U);
   }
   const auto names_with = [&](const Bytes& long_part) {
-    Bytes changed = long_part;
-    changed.insert(changed.end(), folder.begin(), folder.end() - 32);
+    Bytes changed = folder;
+    changed.insert(changed.begin() + 32, long_part.begin(), long_part.end());
+    changed.resize(folder.size());
     EXPECT_TRUE(disk.medium.write(root, changed).ok());
     std::vector<std::string> names;
-    for (const FatFile& file : *disk.volume().list(disk.disk)) names.push_back(file.name);
+    const auto files = disk.volume().list(disk.disk);
+    for (const FatFile& file : *files) names.push_back(file.name);
     return names;
   };
   EXPECT_THAT(names_with(entries),
