@@ -122,7 +122,7 @@ MassStorageStick::Course MassStorageStick::suffer(const Fault& fault) {
   switch (fault.action) {
     case FaultAction::delay:
       pause(std::chrono::milliseconds(fault.amount_ms));
-      return Course::hold;
+      return fault.amount_ms > 0 ? Course::hold : Course::on;
     case FaultAction::stall:
       return Course::stall;
     case FaultAction::silence:
