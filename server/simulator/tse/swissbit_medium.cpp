@@ -141,7 +141,7 @@ Status SwissbitMedium::write(std::uint64_t block, ByteView data) {
     const ByteView part = data.first(static_cast<std::size_t>(count * block_bytes));
     switch (run.place) {
       case Place::disk:
-        if (const Status status = base_->write(block, part); !status) return status;
+        if (Status status = base_->write(block, part); !status) return status;
         break;
       case Place::pointers:
       case Place::info:
@@ -167,7 +167,7 @@ Status SwissbitMedium::read_store(std::uint64_t store_block, std::span<std::uint
       offset < used ? std::min<std::uint64_t>(used - offset, data.size()) : 0;
   if (stored > 0) {
     const auto part = data.first(static_cast<std::size_t>(stored));
-    if (const Status status = core.read_store(offset, part); !status) return status;
+    if (Status status = core.read_store(offset, part); !status) return status;
     if (offset == 0) reading_time_ += timing_.export_first_byte;
     if (timing_.export_bytes_per_s > 0) {
       constexpr std::uint64_t microseconds = 1'000'000;
