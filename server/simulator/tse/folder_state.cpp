@@ -12,6 +12,7 @@ namespace {
 using Json = nlohmann::ordered_json;  // in the order in which it was written, for a person
 
 constexpr std::uint64_t format = 1;
+constexpr int deepest = 8;
 
 }  // namespace
 
@@ -29,7 +30,14 @@ std::string folder_state_text(const FolderState& state) {
 
 Result<FolderState> parse_folder_state(const std::string& text) {
   if (text.size() > limits::tse_state_bytes) return fail(ErrorCode::config, "it is too long");
-  const Json json = Json::parse(text, nullptr, false);
+  // The library reads any depth, but writes by recursion.
+  bool too_deep = false;
+  const auto watch_depth = [&too_deep](int depth, Json::parse_event_t, const Json&) {
+    too_deep = too_deep || depth > deepest;
+    return true;
+  };
+  const Json json = Json::parse(text, watch_depth, false);
+  if (too_deep) return fail(ErrorCode::config, "it is nested too deeply");
   if (json.is_discarded()) return fail(ErrorCode::config, "it is no JSON text");
   if (!json.is_object() || !json.contains("store") || !json.contains("tse"))
     return fail(ErrorCode::config, R"("store" or "tse" is missing)");

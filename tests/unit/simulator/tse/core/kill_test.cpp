@@ -208,11 +208,6 @@ Death run_until_killed(const std::string& folder, const Orders& orders) {
   return death;
 }
 
-/// Not one kill is about the disk below: memory does, and saves a minute of waiting for fsync().
-std::string quick_parent() {
-  return ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : testing::TempDir();
-}
-
 TEST(TseKill, FiveHundredKillsLoseAndDoubleNothing) {
   const TemporaryFolder folder(quick_parent());
   const std::string path = folder.file("tse");

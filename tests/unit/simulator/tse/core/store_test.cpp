@@ -34,7 +34,7 @@ void replace_in_file(const fs::path& path, const std::string& from, const std::s
 }
 
 struct FolderBench {
-  FolderBench() : path(folder.file("tse")) {}
+  FolderBench() : folder(quick_parent()), path(folder.file("tse")) {}
   [[nodiscard]] std::unique_ptr<Store> store() const {
     auto opened = open_folder_store(path);
     EXPECT_TRUE(opened) << opened.error().message;
@@ -186,6 +186,13 @@ TEST(TseStore, DamageIsSaidAndNeverAFreshStart) {
   said([](const fs::path& path) { write_file(path / "state.json", ""); }, "no JSON text");
   said([](const fs::path& path) { write_file(path / "state.json", "[]"); }, "is missing");
   said([](const fs::path& path) { fs::resize_file(path / "state.json", 300); }, "no JSON text");
+  const std::string deep(1'000'000, '[');
+  said(
+      [&deep](const fs::path& path) {
+        write_file(path / "state.json",
+                   "{\"store\": {}, \"tse\": " + deep + std::string(deep.size(), ']') + "}");
+      },
+      "nested too deeply");
   said(state_with("\"format\":1", "\"format\":2"), "format 2");
   said(state_with("\"log_bytes\":", "\"log_bites\":"), "log_bytes");
   said([](const fs::path& path) { fs::remove(path / "log.tar"); }, "log.tar is missing");
