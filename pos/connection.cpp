@@ -43,7 +43,10 @@ class ReturningVolume final : public StickVolume {
                                                         OpenStyle style) override {
     if (Status there = ensure(); !there) return there.error();
     Result<std::unique_ptr<StickFile>> opened = volume_->open(file, style);
-    if (opened) return opened;
+    if (opened ||
+        (opened.error().code != ErrorCode::unavailable && opened.error().code != ErrorCode::io)) {
+      return opened;
+    }
     // Somebody else may take it only once it was given back.
     volume_.reset();
     if (Status there = ensure(); !there) return there.error();
@@ -113,7 +116,11 @@ Outcome<std::unique_ptr<Tse>> choose_over_usbip(const Options& options, Clock& c
   const Outcome<UsbipAddress> address = parse_address(options.usbip);
   if (!address) return address.failure();
   Result<std::unique_ptr<UsbipHost>> connected = UsbipHost::connect(address->host, address->port);
-  if (!connected) return from_io(connected.error());
+  if (!connected) {
+    const bool absent = connected.error().code == ErrorCode::unavailable;
+    return absent ? trouble(Trouble::no_stick, connected.error().message)
+                  : from_io(connected.error());
+  }
   const std::shared_ptr<UsbipHost> host = std::move(*connected);
   const Result<std::vector<UsbipExport>> listed = host->list();
   if (!listed) return from_io(listed.error());

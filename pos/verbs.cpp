@@ -263,6 +263,8 @@ Deed export_to_file(Tse& tse, const Options& options, Reporter& reporter) {
   TrailerWatch watch;
   Deed exported = tse.export_archive([&](ByteView piece) -> Status {
     watch.add(piece);
+    if (watch.bytes() > limits::pos_export_bytes)
+      return fail(ErrorCode::limit, "the stick's export does not end: no TSE stores so much");
     return file->append(piece);
   });
   if (!exported) return exported;

@@ -162,6 +162,8 @@ inline constexpr std::size_t pos_mounts_bytes = 4U << 20U;
 inline constexpr std::size_t pos_candidates = 64;
 /// A file of PINs, and the memory of how many tries they have left.
 inline constexpr std::size_t pos_small_file_bytes = 64U << 10U;
+/// What is taken of an export: twice the store of the largest sticks (8 GB).
+inline constexpr std::uint64_t pos_export_bytes = std::uint64_t{16} << 30U;
 /// Logs that are fetched to find out what became of a signature.
 inline constexpr std::size_t pos_recent_logs = 64;
 /// Frames of one cryptovision answer that is no export.
