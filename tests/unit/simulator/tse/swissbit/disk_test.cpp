@@ -209,7 +209,7 @@ TEST(SwissbitImages, AnImageIsFormattedOnceAndFoundAgain) {
 }
 
 TEST(SwissbitImages, WhatIsNoDiskForATseIsRefused) {
-  const auto refusal = [](Medium& medium, SwissbitOptions options = {}) {
+  const auto refusal = [](Medium& medium, const SwissbitOptions& options = {}) {
     const auto layout = swissbit_layout(medium, options);
     return layout.ok() ? std::string("accepted") : layout.error().message;
   };
