@@ -169,10 +169,10 @@ Deed Access::login(const std::string& stick, User user, std::optional<std::uint3
   if (!noted) return noted.failure();
   std::optional<std::uint32_t> left = known_tries ? known_tries : *noted;
   if (left && *left == 0) {
-    return trouble(Trouble::pin_blocked, "the PIN of the " + who +
-                                             " is blocked: unblock it with the PUK, where the "
-                                             "stick has one. (If it is not, remove the line in " +
-                                             TriesMemory::usual_file().string() + ")");
+    return trouble(Trouble::pin_blocked,
+                   "the PIN of the " + who +
+                       " is blocked: unblock it with the PUK in the vendor's software, where the "
+                       "stick has one, then remove its line from the file of tries (--tries)");
   }
   if (left && *left == 1 && !settings_.last_try) {
     return trouble(Trouble::last_pin_try,

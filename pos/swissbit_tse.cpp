@@ -78,6 +78,7 @@ class SwissbitTse final : public Tse {
   [[nodiscard]] Outcome<std::vector<std::string>> clients();
   [[nodiscard]] Deed replace_transport_pins(const sb::Info& info, Access& access, const Told& told);
   [[nodiscard]] Deed login(User user, Access& access, const std::string& purpose, Trouble missing);
+  [[nodiscard]] Outcome<LoginResult> credentials_answer(const sb::Command& command);
   [[nodiscard]] Deed self_test(const std::string& client, const Told& told);
   [[nodiscard]] Deed set_time(Access& access, const Told& told);
   /// The last whole files of the store, `blocks` before its end at most; `all`: back to its begin.
@@ -186,17 +187,21 @@ Deed SwissbitTse::login(User user, Access& access, const std::string& purpose, T
                                                "given for the ") +
                                        name_of(user) + " has not, so it was not tried");
   }
-  return access.login(hexadecimal(info->serial), user, std::nullopt, [&]() -> Outcome<LoginResult> {
-    const Outcome<SwissbitStick::Reply> answer = stick_.reply(sb::Login{user_of(user), *pin});
-    if (!answer) return answer.failure();
-    if (answer->status == sb::CommandStatus::ok)
-      return LoginResult{LoginResult::What::ok, std::nullopt};
-    if (answer->status == sb::CommandStatus::pin_blocked)
-      return LoginResult{LoginResult::What::blocked, 0};
-    if (const auto left = sb::tries_left(answer->status))
-      return LoginResult{LoginResult::What::wrong, *left};
-    return SwissbitStick::refused(answer->status);
+  return access.login(hexadecimal(info->serial), user, std::nullopt, [&] {
+    return credentials_answer(sb::Login{user_of(user), *pin});
   });
+}
+
+Outcome<LoginResult> SwissbitTse::credentials_answer(const sb::Command& command) {
+  const Outcome<SwissbitStick::Reply> answer = stick_.reply(command);
+  if (!answer) return answer.failure();
+  if (answer->status == sb::CommandStatus::ok)
+    return LoginResult{LoginResult::What::ok, std::nullopt};
+  if (answer->status == sb::CommandStatus::pin_blocked)
+    return LoginResult{LoginResult::What::blocked, 0};
+  if (const auto left = sb::tries_left(answer->status))
+    return LoginResult{LoginResult::What::wrong, *left};
+  return SwissbitStick::refused(answer->status);
 }
 
 Deed SwissbitTse::self_test(const std::string& client, const Told& told) {
@@ -242,23 +247,31 @@ Deed SwissbitTse::replace_transport_pins(const sb::Info& info, Access& access, c
   }
   const sb::FactoryCredentials old = sb::factory_credentials(
       info.serial, seed_.empty() ? sb::default_seed : std::string_view(seed_));
-  const auto change = [&](bool already, const sb::Command& command) -> Deed {
+  // A wrong seed uses up tries as a wrong PIN does: each run of setup would.
+  const std::string stick = hexadecimal(info.serial);
+  const auto change = [&](bool already, const std::string& key, User user,
+                          const sb::Command& command) -> Deed {
     if (already) return done();
-    Deed changed = act(command);
+    Deed changed =
+        access.login(key, user, std::nullopt, [&] { return credentials_answer(command); });
     if (changed || is_loss(changed.failure().what)) return changed;
     return trouble(
         changed.failure().what,
         changed.failure().message +
             ". The stick's transport PINs are not the usual ones; ask the seller for its "
-            "seed and give --seed. Nothing was tried twice");
+            "seed and give --seed");
   };
-  if (Deed step = change(info.puk_changed, sb::ChangePuk{old.puk, *puk}); !step) return step;
   if (Deed step =
-          change(info.admin_pin_changed, sb::ChangePin{sb::User::admin, old.admin_pin, *admin_pin});
+          change(info.puk_changed, stick + ":puk", User::admin, sb::ChangePuk{old.puk, *puk});
       !step) {
     return step;
   }
-  if (Deed step = change(info.time_admin_pin_changed,
+  if (Deed step = change(info.admin_pin_changed, stick, User::admin,
+                         sb::ChangePin{sb::User::admin, old.admin_pin, *admin_pin});
+      !step) {
+    return step;
+  }
+  if (Deed step = change(info.time_admin_pin_changed, stick, User::time_admin,
                          sb::ChangePin{sb::User::time_admin, old.time_admin_pin, *time_pin});
       !step) {
     return step;
