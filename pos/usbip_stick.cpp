@@ -116,6 +116,7 @@ Result<std::vector<UsbipExport>> UsbipHost::list() const {
     return fail(ErrorCode::limit, address_.text() + " lists more devices than a USB bus has");
   }
   std::vector<UsbipExport> devices;
+  devices.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) {
     auto device = read_export(answer);
     if (!device) return device.error();

@@ -277,6 +277,7 @@ class UsbipVolume final : public StickVolume {
     const auto files = volume_.list(*disk_);
     if (!files) return files.error();
     std::vector<std::string> names;
+    names.reserve(files->size());
     for (const FatFile& file : *files) names.push_back(file.name);
     return names;
   }

@@ -179,6 +179,7 @@ Status check_chain(const std::vector<Bytes>& leaf_to_root, std::int64_t at_unix_
     return fail(ErrorCode::limit, "The chain has more certificates than any TSE's.");
   }
   std::vector<CertificateHandle> chain;
+  chain.reserve(leaf_to_root.size());
   for (const Bytes& der : leaf_to_root) {
     chain.push_back(read_der(der));
     if (!chain.back()) return unreadable();
@@ -214,6 +215,7 @@ Status check_chain(const std::vector<Bytes>& leaf_to_root, std::int64_t at_unix_
 
 std::vector<Bytes> find_chain(const Bytes& leaf, const std::vector<Bytes>& pool) {
   std::vector<CertificateHandle> candidates;
+  candidates.reserve(pool.size());
   for (const Bytes& der : pool) candidates.push_back(read_der(der));
   std::vector<Bytes> chain = {leaf};
   CertificateHandle start = read_der(leaf);

@@ -230,6 +230,7 @@ void UsbipSink::move_on(Entry entry, Instant now) {
       client.unsent.push_back(std::move(bytes->bytes));
     } else if (std::holds_alternative<usbip::Exporter::ListWanted>(*output)) {
       std::vector<usb::DeviceDescription> list;
+      list.reserve(exported_.size());
       for (const auto& [device, exported] : exported_) list.push_back(exported.description);
       client.exporter.devices(list);
     } else if (const auto* wanted = std::get_if<usbip::Exporter::ImportWanted>(&*output)) {
