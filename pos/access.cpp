@@ -188,8 +188,7 @@ Deed Access::login(const std::string& stick, User user, std::optional<std::uint3
   if (!result) {
     // Refused before the PIN was looked at: no try was used.
     if (!is_loss(result.failure().what)) {
-      const Deed restored =
-          left ? settings_.memory.remember(key, before) : settings_.memory.forget(key);
+      Deed restored = left ? settings_.memory.remember(key, before) : settings_.memory.forget(key);
       if (!restored) return restored;
     }
     return result.failure();
