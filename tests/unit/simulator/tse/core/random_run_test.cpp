@@ -276,8 +276,7 @@ void expect_verified(const Bytes& archive) {
   }
   const std::string command = "python3 " TILLBRIDGE_SOURCE_DIR "/tests/support/tse_verify.py " +
                               path + " > " + log + " 2>&1";
-  EXPECT_EQ(std::system(command.c_str()), 0)  // NOLINT(cert-env33-c): a fixed command of ours
-      << std::ifstream(log).rdbuf();
+  EXPECT_EQ(std::system(command.c_str()), 0) << std::ifstream(log).rdbuf();
 }
 
 TEST(TseCoreRandom, ThousandsOfOperationsFollowTheRules) {
