@@ -277,6 +277,7 @@ CryptovisionCard::Reply CryptovisionCard::map_client(ParameterReader reader, Ins
 
 CryptovisionCard::Reply CryptovisionCard::mappings() const {
   std::vector<protocol::ClientMapping> mappings;
+  mappings.reserve(core_->clients().size());
   for (const std::string& client : core_->clients()) mappings.push_back({client, core_->serial()});
   return Parameters{Parameter::bytes(protocol::encode(mappings, options_.wrong_mapping_length))};
 }
@@ -441,6 +442,7 @@ CryptovisionCard::Reply CryptovisionCard::status(ParameterReader reader, Instant
       return Parameters{Parameter::big_endian(open.size(), 4)};
     case StatusItem::open_transactions: {
       std::vector<std::uint32_t> numbers;
+      numbers.reserve(open.size());
       for (const OpenTransaction& one : open) {
         numbers.push_back(static_cast<std::uint32_t>(one.number));
       }

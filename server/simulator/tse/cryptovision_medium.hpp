@@ -20,6 +20,14 @@ namespace tillbridge::simulator::tse {
 /// So the file may lie anywhere and be re-created at will. Blocks of a frame never reach the disk
 /// below; after a power failure the file shows what it held before, which is zeros. A card cannot
 /// know the file system: of a fragmented file it would answer into a neighbour's blocks.
+///
+/// A command takes effect when its frame is complete; its answer can be read after the time that
+/// Timing says. Faults (code: the command's; C5 and C4; 5344 and 5345 for the suspend modes; FFFF
+/// for what is unreadable): at before_command whatever decides the answer (zero_answer,
+/// busy_for_ever, element_timeout, token_kept, stale_answer, lose_answer) or takes the stick away
+/// (unplug, power_cycle, dead, silence) keeps the command from being carried out; at after_command
+/// only the answer suffers; at answer the reader does, for that one reading, or for good with
+/// busy_for_ever and lose_answer. What concerns the device goes to Bench::demand.
 class CryptovisionMedium final : public Medium {
  public:
   CryptovisionMedium(std::unique_ptr<Medium> base, std::unique_ptr<TseCore> core,

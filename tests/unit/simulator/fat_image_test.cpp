@@ -165,6 +165,21 @@ TEST(FatImages, ThePartitionTableNamesOnePartitionFromBlock2048) {
   EXPECT_EQ(block[511], 0xAA);
 }
 
+TEST(FatImages, AnExtensionMayBeShownInLowerCase) {
+  MemoryMedium medium(64 * 2048);
+  FatOptions options;
+  options.files.resize(2);
+  options.files[0].name = "TSE-IO.BIN";
+  options.files[0].lower_case_extension = true;
+  options.files[1].name = "OTHER.BIN";
+  const auto layout = write_fat_image(medium, options);
+  ASSERT_TRUE(layout.ok());
+  Bytes root(512);
+  ASSERT_TRUE(medium.read(layout->first_data_block - 32, root).ok());
+  EXPECT_EQ(root[32 + 12], 0x10);
+  EXPECT_EQ(root[64 + 12], 0x00);
+}
+
 TEST(FatImages, EqualOptionsMakeEqualImages) {
   MemoryMedium first(16384), second(16384);
   // The second one is formatted over rubbish.
