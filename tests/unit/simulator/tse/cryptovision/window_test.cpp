@@ -293,7 +293,7 @@ TEST_F(CryptovisionWindow, TheRecordedExportTakesThreeFrames) {
 class OpenStyles : public CryptovisionWindow,
                    public testing::WithParamInterface<std::tuple<OpenStyle, std::uint32_t>> {};
 
-TEST_P(OpenStyles, SetUpAHundredReceiptsAndAnExport) {
+TEST_P(OpenStyles, SetUpReceiptsAndAnExport) {
   const auto [style, cluster_bytes] = GetParam();
   CardSetup setup;
   setup.disk.cluster_bytes = cluster_bytes;
@@ -304,8 +304,10 @@ TEST_P(OpenStyles, SetUpAHundredReceiptsAndAnExport) {
   open_file(style);
   set_up();
   std::uint64_t last = 0;
-  for (int i = 0; i < 100; ++i) {
-    if (i == 50) open_file(style);  // the client was restarted
+  // A hundred once for each style; the other clusters change nothing after the first few.
+  const int receipts = cluster_bytes == 4096 ? 100 : 20;
+  for (int i = 0; i < receipts; ++i) {
+    if (i == receipts / 2) open_file(style);  // the client was restarted
     const std::uint64_t counter = receipt();
     ASSERT_GT(counter, last);
     last = counter;
@@ -315,7 +317,7 @@ TEST_P(OpenStyles, SetUpAHundredReceiptsAndAnExport) {
   expect_good(reply.archive);
   expect_quiet_witness();
   EXPECT_EQ(core().open_transactions().size(), 0U);
-  EXPECT_EQ(core().transaction_counter(), 100U);
+  EXPECT_EQ(core().transaction_counter(), static_cast<std::uint64_t>(receipts));
 }
 
 INSTANTIATE_TEST_SUITE_P(
