@@ -134,7 +134,7 @@ std::optional<Sink::Output> UsbipSink::poll() {
 }
 
 std::string UsbipSink::free_bus_id(const SessionDevice& device) const {
-  const std::string wanted = bus_id_of(device);
+  std::string wanted = bus_id_of(device);
   const bool taken = std::any_of(exported_.begin(), exported_.end(), [&](const auto& item) {
     return item.second.description.path == wanted;
   });
