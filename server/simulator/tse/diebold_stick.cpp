@@ -139,7 +139,7 @@ void DieboldStick::powered_up(Instant now) {
   reported_ = status_text();
   at_work_ = self_test_fails_ = false;
   line_free_at_ = module_free_at_ = now + options_.timing.start_up;
-  last_command_at_ = now;
+  last_command_at_.reset();
 }
 
 // --- one request after the other
@@ -249,8 +249,8 @@ void DieboldStick::note(const Request& request) {
 
 Duration DieboldStick::wake_up() {
   const Timing& timing = options_.timing;
-  const bool asleep =
-      timing.sleep_after.count() > 0 && now() - last_command_at_ >= timing.sleep_after;
+  const bool asleep = timing.sleep_after.count() > 0 && last_command_at_ &&
+                      now() - *last_command_at_ >= timing.sleep_after;
   if (!asleep) return Duration(0);
   if (timing.sleep_loses_answer) commands_.clear_buffers();
   return timing.wake_up;

@@ -88,7 +88,7 @@ class DieboldStick final : public SerialDevice {
   std::optional<Head> head_;
   Instant line_free_at_ = Instant::min();    ///< the last answer is ready
   Instant module_free_at_ = Instant::min();  ///< what went into a buffer is done
-  Instant last_command_at_ = Instant::min();
+  std::optional<Instant> last_command_at_;   ///< since power-up
   bool at_work_ = false;
   bool silent_ = false;  ///< by a fault, until a reset
   std::uint16_t current_command_ = 0;
