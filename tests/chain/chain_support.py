@@ -10,6 +10,7 @@ import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import chain  # noqa: E402
+import tse  # noqa: E402, F401 (for the tests of TSEs)
 
 BLOCK = 512
 

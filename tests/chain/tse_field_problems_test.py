@@ -3,8 +3,7 @@ the rows of the list of field problems that the simulated sticks are tested agai
 
 import time
 
-import tse
-from chain_support import main
+from chain_support import main, tse
 from tse_support import CLIENT, SERIAL, Shop, verify
 
 
@@ -22,7 +21,7 @@ def test_01_a_sleeping_stick_answers_half_a_minute_late(c):
     """USB power saving. Nobody on the way may lose patience: FreeRDP's own redirection gives up after 10 s."""
     shop = Shop(c, "swissbit", sleep_after_s=2, wake_up_ms=31000)
     shop.setup()
-    time.sleep(3)  # the stick's own clock decides when it sleeps
+    time.sleep(3)  # nothing to wait for: the idle time itself puts the stick to sleep
     began = time.monotonic()
     receipts = shop.receipts(1)
     assert time.monotonic() - began > 30
@@ -35,8 +34,7 @@ def test_03_the_same_stick_comes_back_as_the_same_device(c):
     shop.setup()
     before = shop.receipts(1)[0]["counter"]
     place = shop.pos("status")[0]["place"]
-    shop.bench.unplug(SERIAL)
-    shop.terminal.wait_for("gone|left|unplugged", 30, after=shop.arrivals)
+    shop.unplug()
     shop.bench.plug(SERIAL)
     shop.wait_for_stick()
     assert shop.pos("status")[0]["place"] == place
@@ -50,12 +48,8 @@ def test_05_dead_until_its_power_is_cut(c):
     before = shop.receipts(1)[0]["counter"]
     shop.bench.fault(SERIAL, "command dead code=0x2a")
     dying = shop.start_pos("receipt", "--client", CLIENT, "--count", 1)
-    shop.server.process.poll()
-    deadline = time.monotonic() + 30
-    while shop.witness()["faults"] == 0:
-        assert time.monotonic() < deadline, "the fault did not strike"
-        time.sleep(0.05)
-    shop.bench.unplug(SERIAL)  # a minute without power, as people do it
+    shop.bench.wait_for_faults(SERIAL, 1)
+    shop.unplug()  # a minute without power, as people do it
     assert dying.wait(60) in (13, 40, 41), dying.text()
     shop.bench.plug(SERIAL)
     shop.wait_for_stick()
@@ -78,7 +72,8 @@ def test_06_power_fails_in_the_middle_of_a_command(c):
 
 
 def test_07_pulled_out_while_it_signs_and_back_a_second_later(c):
-    for point in ("before-command", "after-command"):
+    """Nothing was signed: the POS says so. Signed, but the answer lost: it asks the stick that came back, and the receipt is whole."""
+    for point, expected in (("before-command", 40), ("after-command", 0)):
         with type(c)(c.build) as own:
             shop = Shop(own, "cryptovision", signing_ms=300)
             shop.setup()
@@ -86,8 +81,8 @@ def test_07_pulled_out_while_it_signs_and_back_a_second_later(c):
             shop.bench.fault(SERIAL, f"{point} unplug ms=1000 code=0x0c")
             began = time.monotonic()
             hit = shop.start_pos("receipt", "--client", CLIENT, "--count", 1)
-            assert hit.wait(30) in (13, 40, 41), hit.text()
-            assert time.monotonic() - began < 10, "the POS must be told quickly"
+            assert hit.wait(60) == expected, hit.text()
+            assert time.monotonic() - began < 15, "the POS must be told quickly"
             shop.wait_for_stick()
             _, report = signed_through(shop, before)
             assert report["logs"] == shop.witness()["signatures"]

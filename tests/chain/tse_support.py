@@ -3,8 +3,7 @@
 import json
 import subprocess
 
-import tse
-from chain_support import json_lines
+from chain_support import json_lines, tse
 
 TILL, SERIAL, CLIENT = "kasse-01", "5A2F00000001", "KASSE-01"
 
@@ -30,6 +29,12 @@ class Shop:
         self.terminal.wait_for(r"can be imported as", timeout_s, after=self.arrivals)
         self.arrivals = next(i for i in range(self.arrivals, len(self.terminal.lines))
                              if "can be imported as" in self.terminal.lines[i]) + 1
+
+    def unplug(self):
+        """Returns when the session has no stick any more."""
+        mark = self.terminal.mark()
+        self.bench.unplug(SERIAL)
+        self.terminal.wait_for(r"device \d+ gone", 30, after=mark)
 
     def start_pos(self, *arguments):
         return self.c.pos("--usbip", f"127.0.0.1:{self.port}", "--pins", self.pins, *arguments)

@@ -2,8 +2,7 @@
 
 import re
 
-import tse
-from chain_support import main
+from chain_support import main, tse
 from tse_support import CLIENT, SERIAL, Shop
 
 RECEIPTS = 100

@@ -288,6 +288,13 @@ class TestBench:
     def heal(self, serial):
         self.say(f"heal {serial}")
 
+    def wait_for_faults(self, serial, count, timeout_s=30):
+        """The stick tells only when asked."""
+        deadline = time.monotonic() + timeout_s
+        while self.witness(serial)["faults"] < count:
+            assert time.monotonic() < deadline, f"the fault did not strike within {timeout_s} s"
+            time.sleep(0.05)
+
     def witness(self, serial):
         """What really happened to the stick: a dict of counts."""
         return json.loads(self.say(f"witness {serial}")[0])

@@ -12,7 +12,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import vm_support  # noqa: E402
 
 TILL, CLIENT = "kasse-01", "KASSE-01"
-STYLES = ["direct", "direct-zeroed", "recreated", "each-time", "cached"]
+# A Swissbit stick knows its files by their place on the disk: nobody overwrites or re-creates them.
+STYLES = {"cryptovision": ["direct", "direct-zeroed", "recreated", "each-time", "cached"], "swissbit": ["direct", "each-time", "cached"]}
 MOUNT = pathlib.Path("/run/tse")
 
 
@@ -85,10 +86,10 @@ def mounted(session, kind, serial, note):
     till.mount()
     till.pos("setup", "--client", CLIENT)
     with Scanner(till.disk) as scanner:
-        for style in STYLES:
-            till.pos("--open-style", style, "receipt", "--client", CLIENT, "--count", 2)
+        for style in STYLES[kind]:
+            till.pos("--open-style", style, "receipt", "--client", CLIENT)
     assert scanner.rounds > 0
-    note(f"{kind}: two receipts with each of {', '.join(STYLES)}, while everything was read {scanner.rounds} times")
+    note(f"{kind}: a receipt with each of {', '.join(STYLES[kind])}, while everything was read {scanner.rounds} times")
     till.export()
     till.tse.nothing_happened_to(till.bench.witness(serial))
     return till
