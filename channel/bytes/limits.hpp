@@ -56,6 +56,8 @@ inline constexpr std::size_t link_frame_payload_bytes = 64U << 10U;
 inline constexpr std::size_t link_control_message_bytes = 16U << 10U;
 /// Frames sent and not yet acknowledged. Above this the link pushes back, it never drops.
 inline constexpr std::size_t link_kept_bytes = 64U << 20U;
+/// The same while there is no connection: many tills may be away at once.
+inline constexpr std::size_t link_kept_bytes_waiting = 8U << 20U;
 
 /// A reason or an explanation for a person, in a control message or at the end of a link.
 inline constexpr std::size_t link_text_bytes = 1024;
