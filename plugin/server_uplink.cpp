@@ -224,6 +224,7 @@ void ServerUplink::lose_connection(Level level, const std::string& why) {
     return;
   }
   if (grace_ == Duration(0)) return end_session(level, why);
+  cut_.reset();
   stream_.reset();
   established_ = false;
   deadline_.cancel();
@@ -248,6 +249,7 @@ void ServerUplink::end_session(Level level, const std::string& why) {
   stream_.reset();
   endpoint_.reset();
   established_ = false;
+  cut_.reset();
   deadline_.cancel();
   patience_.cancel();
   lost_since_.reset();

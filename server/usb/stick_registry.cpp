@@ -120,7 +120,8 @@ void StickRegistry::lease_ended(StayId stay, const std::string& name, const Leas
             " read, " + size_text(record.bytes_out) + " written" +
             (record.times_away == 0
                  ? ""
-                 : ", " + std::to_string(record.times_away) + " times without a connection, " +
+                 : ", " + std::to_string(record.times_away) +
+                       (record.times_away == 1 ? " time" : " times") + " without a connection, " +
                        duration_text(record.time_away) + " in all"));
   const auto found = entries_.find(stay);
   if (found == entries_.end()) return;

@@ -393,7 +393,7 @@ TEST_F(ServerTest, ALostConnectionIsASlowMoment) {
   EXPECT_FALSE(daemon_->registry().sticks().at(0)->lease->record().away_since.has_value());
   kasse->say(link::Goodbye{"the session has ended"});
   ASSERT_TRUE(until([&] { return bench_.logged("lease ended") == 1; }));
-  EXPECT_EQ(bench_.logged("1 times without a connection"), 1U) << bench_.log_text();
+  EXPECT_EQ(bench_.logged("1 time without a connection"), 1U) << bench_.log_text();
 }
 
 TEST_F(ServerTest, ManyCutsInARow) {
