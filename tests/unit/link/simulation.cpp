@@ -404,7 +404,8 @@ class Server {
     bool gone = false;
     while (auto event = session.endpoint.poll_event()) {
       if (auto* bytes = std::get_if<Endpoint::Data>(&*event)) {
-        if (bytes->stream == session.stream) session.reader.receive(bytes->bytes);
+        if (bytes->stream != session.stream) return world_.violation("a stream that was not given");
+        session.reader.receive(bytes->bytes);
       } else if (std::holds_alternative<Endpoint::Control>(*event)) {
         hello(session);
       } else if (auto* failed = std::get_if<Endpoint::Failed>(&*event)) {
@@ -430,7 +431,7 @@ class Server {
       }
     }
     link::Granted granted;
-    granted.stream = session.stream = ++last_stream_;
+    granted.stream = session.stream = 1;  // in each session anew
     session.endpoint.send_control(granted, world_.clock.now());
   }
 
@@ -467,7 +468,6 @@ class Server {
   Duration grace_;
   std::vector<SimulatedStick> sticks_;
   std::deque<std::unique_ptr<Session>> sessions_;
-  link::StreamId last_stream_ = 0;
   std::uint64_t generation_ = 0;
 };
 
