@@ -5,7 +5,7 @@
 namespace tillbridge::tse::swissbit {
 namespace {
 
-std::string hexadecimal(std::uint16_t number) {
+std::string hexadecimal(std::uint32_t number) {
   constexpr std::string_view digits = "0123456789ABCDEF";
   std::string text;
   for (unsigned shift = 16; shift > 0; shift -= 4) text += digits[(number >> (shift - 4)) & 0xFU];
