@@ -37,6 +37,11 @@ void Dialer::works() {
   last_report_.clear();
 }
 
+void Dialer::resumed() {
+  works();
+  backoff_.reset();
+}
+
 void Dialer::lost(Level level, const std::string& why) {
   // A server that accepts and drops every connection must not be dialled ten times a second.
   if (working_since_ && loop_.now() - *working_since_ >= Backoff::good_connection) backoff_.reset();

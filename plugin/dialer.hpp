@@ -31,6 +31,9 @@ class Dialer {
   void start(Connected connected);
   /// The connection is up and works; what fails from now on is news again.
   void works();
+  /// The same for one that goes on with what an earlier one began: the next attempt is a quick one
+  /// however soon this one is lost.
+  void resumed();
   /// The connection is gone: says why and dials again after a wait.
   void lost(Level level, const std::string& why);
   void stop();

@@ -23,6 +23,13 @@ rdpeusb::ResetPolicy reset_policy(const std::string& name) {
                                         // lock a TSE
 }
 
+/// "0.4 s", "60 s"
+std::string seconds_text(Duration duration) {
+  const auto tenths = duration / std::chrono::milliseconds(100);
+  return std::to_string(tenths / 10) +
+         (tenths < 100 && tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "") + " s";
+}
+
 Dialer::Target target_of(const ServerSource& source, transport::TlsContext tls) {
   return {source.host, source.port, std::move(tls), source.name};
 }
@@ -42,7 +49,8 @@ ServerUplink::ServerUplink(transport::Loop& loop, ServerSource source, transport
                   endpoint_->advance(loop_.now());
                   take_events();
                 }),
-      stopping_(loop) {}
+      stopping_(loop),
+      patience_(loop) {}
 
 void ServerUplink::start(Events events) {
   events_ = std::move(events);
@@ -51,9 +59,8 @@ void ServerUplink::start(Events events) {
 
 void ServerUplink::greet(std::unique_ptr<transport::Stream> stream) {
   stream_ = std::move(stream);
-  endpoint_.emplace(link::Side::till, new_session());
+  if (!endpoint_) endpoint_.emplace(link::Side::till, new_session());
   established_ = false;
-  blocked_ = false;
   goodbye_.clear();
   endpoint_->connected(loop_.now());
   stream_->start({.received = [this](ByteView bytes) { receive(bytes); },
@@ -82,10 +89,14 @@ void ServerUplink::take_events() {
   }
   if (broken_) {
     const std::string why = std::exchange(broken_, std::nullopt)->message;
-    flush();  // it tells the server why
-    if (stream_) stream_->close();
-    lose(Level::warning,
-         "the link to USB server " + dialer_.address() + " failed: " + why + "; connecting again");
+    end_session(Level::warning, "the link to USB server " + dialer_.address() + " failed: " + why +
+                                    "; connecting again");
+    return;
+  }
+  if (cut_) {
+    const std::string why = std::exchange(cut_, std::nullopt)->message;
+    lose_connection(Level::warning, "lost the connection to USB server " + dialer_.address() +
+                                        ": " + why + "; connecting again");
     return;
   }
   flush();
@@ -99,22 +110,42 @@ void ServerUplink::take(link::Endpoint::Event event) {
     take(control->message);
   } else if (auto* failed = std::get_if<link::Endpoint::Failed>(&event)) {
     broken_ = std::move(failed->error);
+  } else if (auto* lost = std::get_if<link::Endpoint::Lost>(&event)) {
+    cut_ = std::move(lost->error);
   } else {
-    established_ = true;
-    dialer_.works();
-    log_.write(Level::info, "connected to USB server " + dialer_.address());
-    endpoint_->send_control(link::Hello{.software = "tillbridge " TILLBRIDGE_VERSION,
-                                        .client_name = facts_.client_name,
-                                        .user = facts_.user,
-                                        .domain = facts_.domain,
-                                        .terminal_server = facts_.terminal_server},
-                            loop_.now());
+    established(std::get<link::Endpoint::Established>(event).resumed);
   }
+}
+
+void ServerUplink::established(bool resumed) {
+  established_ = true;
+  patience_.cancel();
+  const auto lost_since = std::exchange(lost_since_, std::nullopt);
+  if (resumed) {
+    dialer_.resumed();
+    log_.write(Level::info,
+               "connected to USB server " + dialer_.address() + " again" +
+                   (lost_since ? " after " + seconds_text(loop_.now() - *lost_since) : "") +
+                   "; the session goes on");
+    return;
+  }
+  dialer_.works();
+  withdraw_sticks("the USB server was restarted, or gave up waiting for this till");
+  log_.write(Level::info, "connected to USB server " + dialer_.address());
+  grace_ = {};
+  endpoint_->send_control(link::Hello{.software = "tillbridge " TILLBRIDGE_VERSION,
+                                      .client_name = facts_.client_name,
+                                      .user = facts_.user,
+                                      .domain = facts_.domain,
+                                      .terminal_server = facts_.terminal_server},
+                          loop_.now());
 }
 
 void ServerUplink::take(const link::ControlMessage& message) {
   if (const auto* grant = std::get_if<link::Granted>(&message)) {
     granted(*grant);
+  } else if (const auto* welcome = std::get_if<link::Welcome>(&message)) {
+    grace_ = std::chrono::seconds(welcome->resume_grace_s);
   } else if (const auto* revocation = std::get_if<link::Revoked>(&message)) {
     revoked(*revocation);
   } else if (const auto* nothing = std::get_if<link::NothingForYou>(&message)) {
@@ -171,41 +202,86 @@ void ServerUplink::closed(const std::optional<Error>& error) {
   }
   const std::string cause = error ? error->message : "it closed the connection";
   if (!goodbye_.empty()) {
-    lose(Level::warning, "USB server " + dialer_.address() + " ended the link: " + goodbye_);
+    end_session(Level::warning, "USB server " + dialer_.address() + " ended the link: " + goodbye_);
   } else if (established_) {
-    lose(Level::warning,
-         "lost the link to USB server " + dialer_.address() + ": " + cause + "; connecting again");
+    lose_connection(Level::warning, "lost the connection to USB server " + dialer_.address() +
+                                        ": " + cause + "; connecting again");
   } else if (error && error->code == ErrorCode::refused) {
     // With TLS 1.3 a server refuses the till's certificate only after the till thinks that the
     // handshake is over; transport says who refused what.
-    lose(Level::error, cause + " (certificate file " + source_.certificate.string() + ")");
+    lose_connection(Level::error,
+                    cause + " (certificate file " + source_.certificate.string() + ")");
   } else {
-    lose(Level::warning, "USB server " + dialer_.address() +
-                             " ended the connection before it said anything: " + cause +
-                             "; its log says why");
+    lose_connection(Level::warning, "USB server " + dialer_.address() +
+                                        " ended the connection before it said anything: " + cause +
+                                        "; its log says why");
   }
 }
 
-void ServerUplink::lose(Level level, const std::string& why) {
+void ServerUplink::lose_connection(Level level, const std::string& why) {
   if (stopped_) {
     finish_stop();
     return;
   }
+  if (grace_ == Duration(0)) return end_session(level, why);
+  cut_.reset();
+  stream_.reset();
+  established_ = false;
+  deadline_.cancel();
+  endpoint_->disconnected(loop_.now());
+  blocked_ = true;  // less is taken without a connection: tell when there is one again
+  std::string kept;
+  if (!lost_since_) {
+    lost_since_ = loop_.now();
+    patience_.arm(loop_.now() + grace_, [this] { give_up(); });
+    if (!sticks_.empty()) kept = "; its sticks wait for up to " + seconds_text(grace_);
+  }
+  dialer_.lost(level, why + kept);
+}
+
+void ServerUplink::end_session(Level level, const std::string& why) {
+  if (stopped_) {
+    finish_stop();
+    return;
+  }
+  flush();  // an endpoint that failed tells the server why
+  if (stream_) stream_->close();
   stream_.reset();
   endpoint_.reset();
+  established_ = false;
+  cut_.reset();
   deadline_.cancel();
-  // Resuming the session on a new connection would keep the sticks; until then each is gone with
-  // its connection.
-  const auto sticks = std::exchange(sticks_, {});
-  for (const auto& [stick, stream] : sticks) {
-    events_.withdrawn(stick, "the link to the USB server is lost");
-  }
+  patience_.cancel();
+  lost_since_.reset();
+  grace_ = {};
+  withdraw_sticks("the link to the USB server is lost");
   dialer_.lost(level, why);
 }
 
+void ServerUplink::give_up() {
+  // The dialer goes on; a connection that is being greeted right now begins anew as well.
+  if (!sticks_.empty()) {
+    log_.write(Level::warning, "USB server " + dialer_.address() + " was not reached for " +
+                                   seconds_text(grace_) + "; its sticks are given up");
+  }
+  endpoint_.reset();
+  lost_since_.reset();
+  grace_ = {};
+  deadline_.cancel();
+  withdraw_sticks("the USB server is not reached");
+  if (!stream_) return;
+  stream_.reset();
+  dialer_.lost(Level::debug, "the session is given up; connecting again");
+}
+
+void ServerUplink::withdraw_sticks(const std::string& why) {
+  const auto sticks = std::exchange(sticks_, {});
+  for (const auto& [stick, stream] : sticks) events_.withdrawn(stick, why);
+}
+
 bool ServerUplink::can_send() const {
-  return endpoint_ && stream_ && endpoint_->can_send() &&
-         stream_->queued_bytes() < transport::Stream::write_queue_high_water;
+  return endpoint_ && endpoint_->can_send() &&
+         (!stream_ || stream_->queued_bytes() < transport::Stream::write_queue_high_water);
 }
 
 void ServerUplink::tell_if_writable() {
@@ -242,6 +318,7 @@ void ServerUplink::refuse(StickId stick, const std::string& why) {
 
 void ServerUplink::stop(std::function<void()> stopped) {
   dialer_.stop();
+  patience_.cancel();
   if (!stream_ || !endpoint_ || !established_) {
     stream_.reset();
     stopped();

@@ -1,4 +1,5 @@
-// The link to a USB server of ours: sticks are granted and revoked while it is up.
+// The link to a USB server of ours: sticks are granted and revoked while it is up, and stay while
+// its connection is lost for a moment.
 #pragma once
 
 #include <map>
@@ -14,6 +15,9 @@
 
 namespace tillbridge::plugin {
 
+/// A session of the link outlives its connections: it ends, and its sticks with it, when the server
+/// says that it does not know it any more, when one of the two says goodbye or breaks the protocol,
+/// or after the server's grace time without a connection.
 class ServerUplink final : public Uplink {
  public:
   /// `tls` was loaded from the files that `source` names.
@@ -38,7 +42,13 @@ class ServerUplink final : public Uplink {
   void take(const link::ControlMessage& message);
   void granted(const link::Granted& grant);
   void revoked(const link::Revoked& revocation);
-  void lose(Level level, const std::string& why);
+  void established(bool resumed);
+  /// The connection is gone; the session waits for the next one if it may.
+  void lose_connection(Level level, const std::string& why);
+  /// The session is over, and its connection with it.
+  void end_session(Level level, const std::string& why);
+  void withdraw_sticks(const std::string& why);
+  void give_up();
   void flush();
   void tell_if_writable();
 
@@ -52,16 +62,19 @@ class ServerUplink final : public Uplink {
   Events events_;
   Deadline deadline_;          ///< of the endpoint
   transport::Timer stopping_;  ///< how long stop() waits
+  transport::Timer patience_;  ///< how long the sticks wait for a connection
   std::unique_ptr<transport::Stream> stream_;
   std::optional<link::Endpoint> endpoint_;
   std::map<StickId, link::StreamId> sticks_;
   std::function<void()> stopped_;
-  std::optional<Error>
-      broken_;  ///< the peer broke the protocol: end the connection once its events are taken
+  std::optional<Error> broken_;  ///< the session is over once the events at hand are taken
+  std::optional<Error> cut_;     ///< the connection is of no use: the same for it alone
+  Duration grace_{};             ///< as the server says; 0 until it did
+  std::optional<Instant> lost_since_;
   std::string goodbye_;  ///< why the server said that it will close
   StickId last_stick_ = 0;
-  bool established_ = false;
-  bool blocked_ = false;  ///< can_send() was false when asked last
+  bool established_ = false;  ///< on this connection
+  bool blocked_ = false;      ///< can_send() was false when asked last
 };
 
 }  // namespace tillbridge::plugin

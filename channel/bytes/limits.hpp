@@ -58,6 +58,11 @@ inline constexpr std::size_t link_frame_payload_bytes = 64U << 10U;
 inline constexpr std::size_t link_control_message_bytes = 16U << 10U;
 /// Frames sent and not yet acknowledged. Above this the link pushes back, it never drops.
 inline constexpr std::size_t link_kept_bytes = 64U << 20U;
+/// The same while there is no connection: many tills may be away at once.
+inline constexpr std::size_t link_kept_bytes_waiting = 8U << 20U;
+/// The longest that a server waits for a till whose connection is lost, and keeps its stick from
+/// everybody else.
+inline constexpr std::uint32_t resume_grace_s = 3600;
 
 /// A reason or an explanation for a person, in a control message or at the end of a link.
 inline constexpr std::size_t link_text_bytes = 1024;
@@ -82,6 +87,9 @@ inline constexpr std::size_t plugin_queued_bytes = 64U << 20U;
 // ------------------------------------------------------------------------------------------------
 inline constexpr std::size_t sticks_per_server = 256;
 inline constexpr std::size_t tills_per_server = 1024;
+/// Tills whose connection is lost and whose session waits for the next one. Above this the one that
+/// waits longest is given up.
+inline constexpr std::size_t tills_waiting = 256;
 /// Connections that have not yet finished their TLS handshake and hello.
 inline constexpr std::size_t unauthenticated_connections = 64;
 inline constexpr std::size_t name_bytes = 128;

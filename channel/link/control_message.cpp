@@ -48,6 +48,10 @@ struct Encoder {
             {"domain", name(m.domain)},
             {"terminal_server", name(m.terminal_server)}};
   }
+  Json operator()(const Welcome& m) const {
+    return {
+        {"type", "welcome"}, {"software", name(m.software)}, {"resume_grace_s", m.resume_grace_s}};
+  }
   Json operator()(const Granted& m) const {
     return {{"type", "granted"},        {"stream", m.stream},
             {"busid", name(m.busid)},   {"label", name(m.label)},
@@ -109,6 +113,23 @@ class Fields {
       return false;
     }
     return found->get<bool>();
+  }
+
+  /// A missing number is 0.
+  std::uint32_t number(const char* key, std::uint32_t most) {
+    const auto found = object_.find(key);
+    if (found == object_.end()) return 0;
+    if (!found->is_number_unsigned()) {
+      wrong(ErrorCode::malformed, key, "is not a whole number");
+      return 0;
+    }
+    const auto value = found->get<std::uint64_t>();
+    if (value > most) {
+      wrong(ErrorCode::limit, key,
+            "is " + std::to_string(value) + ", at most " + std::to_string(most));
+      return 0;
+    }
+    return static_cast<std::uint32_t>(value);
   }
 
   /// The number of a stick's stream: required, and never 0, which is this conversation itself.
@@ -186,6 +207,12 @@ Result<ControlMessage> decode_control_message(ByteView json) {
     hello.domain = fields.name("domain");
     hello.terminal_server = fields.name("terminal_server");
     return fields.done(std::move(hello));
+  }
+  if (type == "welcome") {
+    Welcome welcome;
+    welcome.software = fields.name("software");
+    welcome.resume_grace_s = fields.number("resume_grace_s", limits::resume_grace_s);
+    return fields.done(std::move(welcome));
   }
   if (type == "granted") {
     Granted granted;

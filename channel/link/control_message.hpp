@@ -20,6 +20,12 @@ struct Hello {
   std::string user, domain;     ///< of the RDP session
   std::string terminal_server;  ///< the host that the thin client connects to
 };
+/// server -> till, answers a hello: how long the server keeps the sticks and running transfers of a
+/// till that lost its connection. 0: not at all.
+struct Welcome {
+  std::string software;
+  std::uint32_t resume_grace_s = 0;  ///< at most limits::resume_grace_s
+};
 /// server -> till: a stick is yours; import `busid` on stream `stream`.
 struct Granted {
   std::uint16_t stream = 0;
@@ -47,7 +53,8 @@ struct Goodbye {
   std::string reason;
 };
 
-using ControlMessage = std::variant<Hello, Granted, Revoked, NothingForYou, Released, Goodbye>;
+using ControlMessage =
+    std::variant<Hello, Welcome, Granted, Revoked, NothingForYou, Released, Goodbye>;
 
 /// Texts are cut to their limits; what is not UTF-8 in them is replaced.
 [[nodiscard]] Bytes encode(const ControlMessage& message);

@@ -51,22 +51,49 @@ std::string printable(ByteView text) {
 
 }  // namespace
 
+std::optional<Result<Caller>> identify(ByteView first_bytes) {
+  ByteReader reader(first_bytes);
+  const std::uint8_t type = reader.u8();
+  reader.skip(3);  // flags, stream
+  const std::uint32_t payload_bytes = reader.u32be();
+  Caller caller;
+  caller.connection = reader.u64be();
+  if (!first_bytes.empty() && type != static_cast<std::uint8_t>(FrameType::hello))
+    return fail(ErrorCode::protocol, "the first frame is no hello");
+  if (first_bytes.size() < frame_header_bytes) return std::nullopt;
+  if (payload_bytes != hello_bytes) return fail(ErrorCode::protocol, "no hello of this version");
+  const std::uint32_t magic = reader.u32be();
+  const std::uint16_t version = reader.u16be();
+  reader.skip(2);  // flags
+  const ByteView id = reader.take(caller.session.size());
+  static_cast<void>(reader.u64be());
+  if (!reader.ok()) return std::nullopt;
+  if (magic != hello_magic || version != protocol_version)
+    return fail(ErrorCode::protocol, "no hello of this version");
+  std::copy(id.begin(), id.end(), caller.session.begin());
+  return caller;
+}
+
 Endpoint::Endpoint(Side side, SessionId session) : side_(side) {
   session_.id = session;
 }
 
 void Endpoint::connected(Instant now) {
-  if (connected_before_)
-    session_ = Session{side_ == Side::till ? session_.id : SessionId{}, {}, 0, 0, 0};
-  connected_before_ = true;
-  failed_ = false;
-  events_.clear();
+  if (failed_) return;
   connection_ = Connection{};
   connection_.open = true;
   connection_.since = now;
   connection_.last_received = now;
   connection_.last_ping = now;
-  if (side_ == Side::till) say_hello();
+  if (side_ == Side::till) {
+    connections_ += 1;
+    say_hello(false);
+  }
+}
+
+void Endpoint::disconnected(Instant /*now*/) {
+  // Half a frame that arrived dies here; all of it comes again.
+  connection_ = Connection{};
 }
 
 // --- in ---
@@ -78,7 +105,7 @@ void Endpoint::receive(ByteView bytes, Instant now) {
   const auto missing = [&reader](std::size_t wanted, std::size_t have) {
     return reader.take(std::min(wanted - have, reader.remaining()));
   };
-  while (reader.remaining() > 0 && !failed_) {
+  while (reader.remaining() > 0 && connection_.open && !failed_) {
     if (connection_.header_filled < frame_header_bytes) {
       const ByteView part = missing(frame_header_bytes, connection_.header_filled);
       std::copy(part.begin(), part.end(),
@@ -122,7 +149,7 @@ void Endpoint::begin_frame() {
   if (!connection_.greeted && type != FrameType::hello && type != FrameType::abort) {
     return fail_link(ErrorCode::protocol, frame() + " before the hello");
   }
-  if (connection_.greeted && type == FrameType::hello)
+  if (type == FrameType::hello && connection_.greeted)
     return fail_link(ErrorCode::protocol, "a second hello");
   if (type != FrameType::data && header.stream != 0) {
     return fail_link(ErrorCode::malformed,
@@ -207,23 +234,83 @@ void Endpoint::hello_received() {
   }
   std::copy(id_bytes.begin(), id_bytes.end(), id.begin());
   if (side_ == Side::server) {
-    if (id == SessionId{}) return fail_link(ErrorCode::malformed, "a hello without a session id");
-    // Whatever the till still has of an earlier connection, this is a new session, and our hello
-    // says so.
-    session_.id = id;
-    say_hello();
+    hello_of_till(id, next_expected);
   } else {
-    if (id != session_.id) return fail_link(ErrorCode::protocol, "the hello of another session");
-    if ((flags & hello_flag_resumed) != 0) {
-      return fail_link(ErrorCode::protocol, "a resumed session, where none was to be resumed");
-    }
-    if (next_expected != 0) {
-      return fail_link(ErrorCode::protocol, "a new session that begins with data frame " +
-                                                std::to_string(next_expected) + ", expected 0");
-    }
+    hello_of_server(id, (flags & hello_flag_resumed) != 0, next_expected);
   }
+}
+
+void Endpoint::hello_of_till(const SessionId& id, std::uint64_t next_expected) {
+  const std::uint64_t number = connection_.header.number;
+  if (id == SessionId{}) return fail_link(ErrorCode::malformed, "a hello without a session id");
+  if (number == 0) return fail_link(ErrorCode::malformed, "a hello without a connection number");
+  if (session_.id != SessionId{} && id != session_.id)
+    return fail_link(ErrorCode::protocol, "the hello of another session");
+  if (number <= connections_) {
+    const Error error = fail(ErrorCode::unavailable, "connection " + std::to_string(number) +
+                                                         " of the till came after connection " +
+                                                         std::to_string(connections_));
+    connection_.first_output.bytes(refusal(error.message));
+    return lose_connection(error);
+  }
+  connections_ = number;
+  if (can_resume()) {
+    resume(next_expected);
+    return;
+  }
+  // Whatever the till still has of an earlier session, this is a new one, and our hello says so.
+  // What our owner sent waits for it.
+  session_.id = id;
+  session_.first_kept = 0;
+  session_.sent = 0;
+  say_hello(false);
+  established(false);
+}
+
+void Endpoint::hello_of_server(const SessionId& id, bool resumed, std::uint64_t next_expected) {
+  if (id != session_.id) return fail_link(ErrorCode::protocol, "the hello of another session");
+  if (connection_.header.number != connections_) {
+    return fail_link(ErrorCode::protocol, "the hello of connection " +
+                                              std::to_string(connection_.header.number) +
+                                              ", expected " + std::to_string(connections_));
+  }
+  if (resumed) {
+    if (session_.established) return resume(next_expected);
+    return fail_link(ErrorCode::protocol, "a resumed session, where none was to be resumed");
+  }
+  if (next_expected != 0) {
+    return fail_link(ErrorCode::protocol, "a new session that begins with data frame " +
+                                              std::to_string(next_expected) + ", expected 0");
+  }
+  if (session_.established) {
+    // The server restarted, or its patience is over. What is still here belongs to streams that
+    // are dead.
+    session_ = Session{};
+    session_.id = id;
+    events_.clear();
+  }
+  established(false);
+}
+
+/// The peer has all below `next_expected`; the rest is sent again.
+void Endpoint::resume(std::uint64_t next_expected) {
+  if (next_expected < session_.first_kept || next_expected > session_.sent) {
+    return fail_link(ErrorCode::protocol,
+                     "it wants to go on with data frame " + std::to_string(next_expected) +
+                         ", which is not one of " + std::to_string(session_.first_kept) + " to " +
+                         std::to_string(session_.sent));
+  }
+  forget(next_expected);
+  connection_.next_sent = next_expected;
+  if (side_ == Side::server) say_hello(true);
+  established(true);
+}
+
+void Endpoint::established(bool resumed) {
   connection_.greeted = true;
-  events_.emplace_back(Established{session_.id, false});
+  connection_.acknowledged = session_.received;  // as our hello said
+  session_.established = true;
+  events_.emplace_back(Established{session_.id, resumed});
 }
 
 void Endpoint::data_received(Instant now) {
@@ -255,7 +342,11 @@ void Endpoint::ack_received(std::uint64_t received) {
                                               std::to_string(session_.first_kept) + " to " +
                                               std::to_string(connection_.next_sent));
   }
-  while (session_.first_kept < received) {
+  forget(received);
+}
+
+void Endpoint::forget(std::uint64_t below) {
+  while (session_.first_kept < below) {
     session_.kept_bytes -= frame_header_bytes + session_.kept.front().payload.size();
     session_.kept.pop_front();
     session_.first_kept += 1;
@@ -294,11 +385,13 @@ void Endpoint::keep(StreamId stream, Bytes payload) {
 }
 
 bool Endpoint::can_send() const noexcept {
-  return !failed_ && session_.kept_bytes < limits::link_kept_bytes;
+  return !failed_ && session_.kept_bytes < (connection_.open ? limits::link_kept_bytes
+                                                             : limits::link_kept_bytes_waiting);
 }
 
 Bytes Endpoint::take_output(std::size_t enough) {
-  if (failed_ || !connection_.greeted) return connection_.first_output.finish();
+  if (failed_ || !connection_.open || !connection_.greeted)
+    return connection_.first_output.finish();
 
   const auto first = static_cast<std::size_t>(connection_.next_sent - session_.first_kept);
   std::size_t last = first;
@@ -331,15 +424,16 @@ Bytes Endpoint::take_output(std::size_t enough) {
                  connection_.next_sent++);
     output.bytes(frame.payload);
   }
+  session_.sent = std::max(session_.sent, connection_.next_sent);
   return output.finish();
 }
 
-void Endpoint::say_hello() {
+void Endpoint::say_hello(bool resumed) {
   ByteWriter& output = connection_.first_output;
-  write_header(output, FrameType::hello, 0, hello_bytes, 0);
+  write_header(output, FrameType::hello, 0, hello_bytes, connections_);
   output.u32be(hello_magic);
   output.u16be(protocol_version);
-  output.u16be(0);  // flags
+  output.u16be(resumed ? hello_flag_resumed : 0);
   output.bytes(session_.id);
   output.u64be(session_.received);
 }
@@ -349,14 +443,15 @@ void Endpoint::say_hello() {
 void Endpoint::advance(Instant now) {
   if (!connection_.open || failed_) return;
   if (now >= connection_.last_received + silence_limit) {
-    return fail_silently(
+    return lose_connection(
         fail(ErrorCode::unavailable, "nothing was heard from " + peer() + " for " +
                                          std::to_string(silence_limit / std::chrono::seconds(1)) +
                                          " s; the network between may be cut"));
   }
   if (!connection_.greeted) {
-    if (now >= connection_.since + hello_timeout)
-      fail_link(ErrorCode::unavailable, "no hello in time");
+    if (now >= connection_.since + hello_timeout) {
+      lose_connection(fail(ErrorCode::unavailable, "no hello came from " + peer() + " in time"));
+    }
     return;
   }
   if (now >= std::max(connection_.last_received, connection_.last_ping) + ping_after) {
@@ -392,16 +487,25 @@ std::optional<Error> Endpoint::poll_warning() {
   return warning;
 }
 
+Bytes Endpoint::refusal(const std::string& why) {
+  ByteWriter output;
+  const std::string text = why.substr(0, limits::link_text_bytes);
+  write_header(output, FrameType::abort, 0, text.size(), 0);
+  for (const char c : text) output.u8(static_cast<std::uint8_t>(c));
+  return output.finish();
+}
+
+void Endpoint::lose_connection(Error error) {
+  // What is in first_output, an abort perhaps, may still be taken.
+  ByteWriter last_words = std::move(connection_.first_output);
+  connection_ = Connection{};
+  connection_.first_output = std::move(last_words);
+  events_.emplace_back(Lost{std::move(error)});
+}
+
 void Endpoint::fail_link(ErrorCode code, const std::string& message) {
   if (failed_) return;
-  const ByteWriter text = [&message] {
-    ByteWriter writer;
-    for (const char c : message.substr(0, limits::link_text_bytes))
-      writer.u8(static_cast<std::uint8_t>(c));
-    return writer;
-  }();
-  write_header(connection_.first_output, FrameType::abort, 0, text.size(), 0);
-  connection_.first_output.bytes(text.view());
+  connection_.first_output.bytes(refusal(message));
   fail_silently(fail(code, "link with " + peer() + " failed: " + message));
 }
 

@@ -1,5 +1,5 @@
-// One end of the link between a till and the USB server: frames that are counted and acknowledged,
-// so that a later connection can go on where a lost one stopped.
+// One end of the link between a till and the USB server: frames that are counted, acknowledged and
+// kept until then, so that a later connection goes on where a lost one stopped.
 #pragma once
 
 #include <array>
@@ -33,14 +33,27 @@ enum class Side : std::uint8_t { till, server };
 /// session also belongs to the certificate that opened it.
 using SessionId = std::array<std::uint8_t, 16>;
 
+/// What the first bytes of a connection say, before its server knows which session they are for.
+struct Caller {
+  SessionId session{};
+  std::uint64_t connection = 0;  ///< counts the till's connections of this session from 1
+};
+/// Nothing: `first_bytes` does not hold a whole hello yet. An error: it is none of this version; an
+/// Endpoint that is given these bytes tells the peer so.
+[[nodiscard]] std::optional<Result<Caller>> identify(ByteView first_bytes);
+
 /// Sans-I/O. Bytes of the TLS connection in, bytes out; see channel/link/PROTOCOL.md for the
 /// frames.
+///
+/// An endpoint is one session and outlives its connections: each data frame is delivered once and
+/// in order over any number of them. How long it may be without one, its owner decides.
 ///
 /// After each call that takes `now`: poll_event() until empty, then write take_output(), then look
 /// at next_deadline(). Do not stop reading the connection: a peer that is not read looks silent.
 class Endpoint {
  public:
-  /// Both ends greeted each other: streams may be used.
+  /// Both ends greeted each other: streams may be used. Not resumed: the peer knows nothing of what
+  /// was before, so all streams are dead, and what was sent on them is forgotten.
   struct Established {
     SessionId session;
     bool resumed;
@@ -52,12 +65,18 @@ class Endpoint {
     StreamId stream;
     Bytes bytes;
   };
-  /// The peer broke the protocol or is silent for too long: write what take_output() still has (it
-  /// tells the peer why) and close the connection. The last event.
+  /// The connection is of no use: the peer is silent for too long, or it is an older one. Write
+  /// what take_output() still has (it tells the peer why) and close it. The session waits for the
+  /// next connection.
+  struct Lost {
+    Error error;
+  };
+  /// One of the two broke the protocol or ended the link: write what take_output() still has and
+  /// close the connection. The session is over. The last event.
   struct Failed {
     Error error;
   };
-  using Event = std::variant<Established, Control, Data, Failed>;
+  using Event = std::variant<Established, Control, Data, Lost, Failed>;
 
   /// The other end is asked for a sign of life after this long without one, and given up after
   /// silence_limit.
@@ -74,9 +93,23 @@ class Endpoint {
   /// The till passes its session id, which is not all zeros; the server learns it from the peer.
   explicit Endpoint(Side side, SessionId session = {});
 
-  /// A connection is there. What was sent before the first one waits for it; each later one begins
-  /// a new session.
+  /// A connection is there, in place of an earlier one if there still is one. What was sent before
+  /// waits for it.
   void connected(Instant now);
+  /// It is gone. What was sent is kept, and what is sent from now on as well.
+  void disconnected(Instant now);
+  [[nodiscard]] bool is_connected() const noexcept { return connection_.open && !failed_; }
+  /// At a server: whether the till can go on with this session. Not before it was heard in it: till
+  /// then it may not know that an earlier session of the same id was lost.
+  [[nodiscard]] bool can_resume() const noexcept { return !failed_ && session_.received > 0; }
+  /// At a server: this connection of the till was made before the present one, and its bytes came
+  /// late.
+  [[nodiscard]] bool is_outdated(const Caller& caller) const noexcept {
+    return caller.connection <= connections_;
+  }
+  [[nodiscard]] const SessionId& session() const noexcept { return session_.id; }
+  /// The frame with which a server ends a connection that gets no endpoint; `why` is for a person.
+  [[nodiscard]] static Bytes refusal(const std::string& why);
   void receive(ByteView bytes, Instant now);
   void advance(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
@@ -90,8 +123,8 @@ class Endpoint {
   /// keeps the buffer instead of copying it.
   void send(StreamId stream, ByteView bytes, Instant now);
   void send(StreamId stream, Bytes&& bytes, Instant now);
-  /// False while limits::link_kept_bytes are unacknowledged: stop reading from the source of the
-  /// data.
+  /// False while limits::link_kept_bytes are unacknowledged (link_kept_bytes_waiting without a
+  /// connection): stop reading from the source of the data.
   [[nodiscard]] bool can_send() const noexcept;
   /// Bytes kept for the peer's acknowledgement, frame headers included.
   [[nodiscard]] std::size_t kept_bytes() const noexcept { return session_.kept_bytes; }
@@ -106,12 +139,14 @@ class Endpoint {
     StreamId stream;
     Bytes payload;
   };
-  /// What outlives a lost connection once links resume.
+  /// What outlives a lost connection.
   struct Session {
     SessionId id{};
+    bool established = false;
     std::deque<KeptFrame> kept;
     std::uint64_t first_kept = 0;  ///< number of kept.front(): all before are acknowledged
     std::size_t kept_bytes = 0;
+    std::uint64_t sent = 0;      ///< number of the first data frame that no connection was given
     std::uint64_t received = 0;  ///< data frames that arrived, and so the number of the next
   };
   struct FrameHeader {
@@ -148,9 +183,15 @@ class Endpoint {
   void begin_frame();
   void end_frame(Instant now);
   void hello_received();
+  void hello_of_till(const SessionId& id, std::uint64_t next_expected);
+  void hello_of_server(const SessionId& id, bool resumed, std::uint64_t next_expected);
+  void resume(std::uint64_t next_expected);
+  void forget(std::uint64_t below);
+  void established(bool resumed);
   void data_received(Instant now);
   void ack_received(std::uint64_t received);
-  void say_hello();
+  void say_hello(bool resumed);
+  void lose_connection(Error error);
   void fail_link(ErrorCode code, const std::string& message);
   void fail_silently(Error error);
   [[nodiscard]] std::string peer() const {
@@ -158,8 +199,9 @@ class Endpoint {
   }
 
   Side side_;
-  bool connected_before_ = false;
   bool failed_ = false;
+  /// The till's connections of this session; at the server, the newest that said hello.
+  std::uint64_t connections_ = 0;
   Session session_;
   Connection connection_;
   std::deque<Event> events_;

@@ -48,7 +48,7 @@ class Stream {
   static constexpr std::chrono::seconds close_timeout{5};
 
   virtual ~Stream() = default;
-  /// Begins reading. Callbacks may destroy the stream.
+  /// Begins reading; a new owner calls it again, in a callback too. Callbacks may destroy it.
   virtual void start(Events events) = 0;
   /// Queues and gathers; never blocks. Above write_queue_high_water the owner should pause its
   /// source until drained(). An owner that does not, ends at limits::stream_write_queue_bytes: the

@@ -47,6 +47,8 @@ class Reader {
     path(table, "certificate", config_.link.certificate);
     path(table, "key", config_.link.key);
     path(table, "authority", config_.link.authority);
+    config_.link.resume_grace = std::chrono::seconds(table.number(
+        "resume_grace_s", 0, limits::resume_grace_s, config_.link.resume_grace.count()));
     table.finish();
   }
 

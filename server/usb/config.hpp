@@ -1,6 +1,7 @@
 // tillbridged.toml: what an admin may write, read strictly.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -32,6 +33,8 @@ struct Config {
     std::filesystem::path certificate = "/etc/tillbridge/server.crt";
     std::filesystem::path key = "/etc/tillbridge/server.key";
     std::filesystem::path authority = "/etc/tillbridge/authority.crt";
+    /// How long a till that lost its connection keeps its sticks; 0: not at all.
+    std::chrono::seconds resume_grace{60};
     bool operator==(const Link&) const = default;
   };
 

@@ -42,6 +42,14 @@ std::optional<Bytes> Conversation::output() {
   return std::nullopt;
 }
 
+void Conversation::till_away() {
+  if (lease_) lease_->till_away();
+}
+
+void Conversation::till_back(const std::string& address) {
+  if (lease_) lease_->till_back(address);
+}
+
 void Conversation::import(const std::string& busid) {
   auto stay = owner_.choose(busid);
   busid_ = busid;

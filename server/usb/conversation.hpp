@@ -46,6 +46,11 @@ class Conversation {
   [[nodiscard]] std::optional<Bytes> output();
   [[nodiscard]] const std::optional<Ended>& ended() const noexcept { return ended_; }
 
+  /// The peer's connection is lost, and it is waited for. Nothing changes but what is said of the
+  /// lease.
+  void till_away();
+  void till_back(const std::string& address);
+
   [[nodiscard]] bool leased() const noexcept { return lease_ != nullptr; }
 
  private:

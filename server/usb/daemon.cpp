@@ -102,27 +102,85 @@ std::optional<StartFailure> Daemon::listen() {
 }
 
 void Daemon::accept_till(std::unique_ptr<transport::Stream> stream) {
-  if (tills_.size() >= limits::tills_per_server) {
+  if (tills_.size() + callers_.size() >= limits::tills_per_server) {
     log::warning("till " + log::printable(stream->peer().name) + " at " + stream->peer().address +
-                 " is turned away: " + count_text(tills_.size(), "connection") +
-                 " are open, which is the most that one server handles");
+                 " is turned away: " + count_text(tills_.size() + callers_.size(), "till") +
+                 " are connected or waited for, which is the most that one server handles");
     return;
   }
+  callers_.emplace_back();
+  const auto place = std::prev(callers_.end());
+  *place = std::make_unique<TillCaller>(
+      loop_, std::move(stream),
+      TillCaller::Events{
+          [this, place](const Result<link::Caller>& caller, const Bytes& first_bytes) {
+            auto taken = (*place)->take_stream();
+            callers_.erase(place);
+            identified(std::move(taken), caller, first_bytes);
+          },
+          [this, place] { callers_.erase(place); }});
+  (*place)->start();
+}
+
+// A session belongs to the certificate that opened it: its id alone proves nothing.
+void Daemon::identified(std::unique_ptr<transport::Stream> stream,
+                        const Result<link::Caller>& caller, const Bytes& first_bytes) {
+  if (stopped_) return;
+  for (const auto& till : tills_) {
+    if (!caller || till->closing() || till->id() != caller->session) continue;
+    if (till->till().fingerprint != stream->peer().fingerprint) {
+      turn_away(*stream, "the session that it asks for belongs to another certificate");
+      return;
+    }
+    if (till->is_outdated(*caller)) {
+      turn_away(*stream, "a newer connection of its session is here already");
+      return;
+    }
+    if (till->can_resume()) {
+      till->attach(std::move(stream), first_bytes);
+      return;
+    }
+    // Never heard in its session; the one that begins now ends it at its hello.
+  }
+  begin_session(std::move(stream), first_bytes);
+}
+
+void Daemon::begin_session(std::unique_ptr<transport::Stream> stream, const Bytes& first_bytes) {
   tills_.emplace_back();
   const auto place = std::prev(tills_.end());
-  *place =
-      std::make_unique<TillConnection>(loop_, registry_, std::move(stream),
-                                       TillConnection::Events{[this, place] { take_over(**place); },
-                                                              [this, place] {
-                                                                tills_.erase(place);
-                                                                finish_if_idle();
-                                                              }});
-  (*place)->start();
+  *place = std::make_unique<TillSession>(
+      loop_, registry_, stream->peer(), config_.link.resume_grace,
+      TillSession::Events{[this, place] { take_over(**place); }, [this] { limit_waiting(); },
+                          [this, place] {
+                            tills_.erase(place);
+                            finish_if_idle();
+                          }});
+  (*place)->attach(std::move(stream), first_bytes);
+}
+
+void Daemon::turn_away(transport::Stream& stream, const std::string& why) {
+  log::warning("till " + log::printable(stream.peer().name) + " at " + stream.peer().address +
+               " is turned away: " + why);
+  stream.write(link::Endpoint::refusal(why));
+  stream.close();  // goes on in the background
+}
+
+// Each that waits may keep sticks and memory.
+void Daemon::limit_waiting() {
+  TillSession* longest = nullptr;
+  std::size_t waiting = 0;
+  for (const auto& till : tills_) {
+    if (!till->waiting_since()) continue;
+    waiting += 1;
+    if (longest == nullptr || *till->waiting_since() < *longest->waiting_since())
+      longest = till.get();
+  }
+  if (waiting > limits::tills_waiting) longest->give_up("too many tills are waited for");
 }
 
 // A thin client that was switched off and on again must get its stick back at once, long before
 // anybody notices that its old connection is dead. So the newest connection of a till wins.
-void Daemon::take_over(const TillConnection& newest) {
+void Daemon::take_over(const TillSession& newest) {
   const TillIdentity& till = newest.till();
   for (const auto& other : tills_) {
     if (other.get() == &newest || other->till().name != till.name) continue;
@@ -191,6 +249,7 @@ void Daemon::stop(std::function<void()> stopped) {
   log::info("shutting down: " + status());
   link_acceptor_.reset();
   usbip_acceptor_.reset();
+  callers_.clear();
   for (const auto& till : tills_) till->close("the USB server is shut down");
   for (const auto& client : usbip_clients_) client->close();
   stop_timer_.arm(loop_.now() + stop_within, [this] {
@@ -208,11 +267,18 @@ void Daemon::finish_if_idle() {
 }
 
 std::string Daemon::status() const {
-  const auto connected = static_cast<std::size_t>(std::count_if(
-      tills_.begin(), tills_.end(), [](const auto& till) { return till->greeted(); }));
+  std::size_t connected = 0;
+  std::size_t waiting = 0;
+  for (const auto& till : tills_) {
+    if (till->waiting_since()) {
+      waiting += 1;
+    } else if (till->greeted()) {
+      connected += 1;
+    }
+  }
   return count_text(registry_.sticks().size(), "stick") + ", " +
          std::to_string(registry_.leases()) + " in use, " + count_text(connected, "till") +
-         " connected";
+         " connected" + (waiting == 0 ? "" : ", " + count_text(waiting, "till") + " waited for");
 }
 
 }  // namespace tillbridge::server

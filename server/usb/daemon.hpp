@@ -16,7 +16,8 @@
 #include "server/usb/simulated_source.hpp"
 #include "server/usb/simulation_control.hpp"
 #include "server/usb/stick_registry.hpp"
-#include "server/usb/till_connection.hpp"
+#include "server/usb/till_caller.hpp"
+#include "server/usb/till_session.hpp"
 #include "server/usb/usbip_connection.hpp"
 
 namespace tillbridge::server {
@@ -64,8 +65,13 @@ class Daemon {
   [[nodiscard]] std::optional<StartFailure> make_simulation();
   [[nodiscard]] std::optional<StartFailure> listen();
   void accept_till(std::unique_ptr<transport::Stream> stream);
+  void identified(std::unique_ptr<transport::Stream> stream, const Result<link::Caller>& caller,
+                  const Bytes& first_bytes);
+  void begin_session(std::unique_ptr<transport::Stream> stream, const Bytes& first_bytes);
+  void turn_away(transport::Stream& stream, const std::string& why);
+  void limit_waiting();
   void accept_usbip(std::unique_ptr<transport::Stream> stream);
-  void take_over(const TillConnection& newest);
+  void take_over(const TillSession& newest);
   void refresh();
   void finish_if_idle();
 
@@ -74,7 +80,8 @@ class Daemon {
   StickRegistry registry_;
   SimulatedSource* simulated_ = nullptr;  // owned by the registry
   std::unique_ptr<SimulationControl> simulation_control_;
-  std::list<std::unique_ptr<TillConnection>> tills_;
+  std::list<std::unique_ptr<TillCaller>> callers_;
+  std::list<std::unique_ptr<TillSession>> tills_;
   std::list<std::unique_ptr<UsbipConnection>> usbip_clients_;
   std::unique_ptr<transport::Acceptor> link_acceptor_, usbip_acceptor_;
   transport::Timer stop_timer_;

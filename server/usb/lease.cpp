@@ -54,7 +54,24 @@ Lease::Lease(transport::Loop& loop, std::string stick, const Mapping& mapping, L
 
 Lease::~Lease() {
   stick_.reset();
+  end_absence();
   ended_(record_);
+}
+
+void Lease::till_away() {
+  if (!record_.away_since) record_.away_since = std::chrono::system_clock::now();
+}
+
+void Lease::till_back(const std::string& address) {
+  end_absence();
+  record_.address = address;
+}
+
+void Lease::end_absence() {
+  if (!record_.away_since) return;
+  record_.times_away += 1;
+  record_.time_away += std::chrono::system_clock::now() - *record_.away_since;
+  record_.away_since.reset();
 }
 
 void Lease::start(StickSource& source, const std::string& busid, Stick::Events events) {

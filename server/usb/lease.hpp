@@ -23,6 +23,10 @@ struct LeaseRecord {
   std::string address;  ///< of the connection
   std::string session;  ///< "user DOMAIN\name on HOST", as the till says; may be empty
   std::chrono::system_clock::time_point since;
+  /// Set while the till's connection is lost and the till is waited for.
+  std::optional<std::chrono::system_clock::time_point> away_since;
+  std::uint32_t times_away = 0;
+  std::chrono::system_clock::duration time_away{};  ///< of those that ended
   std::uint64_t transfers = 0;
   std::uint64_t bytes_in = 0,
                 bytes_out = 0;  ///< data of completed transfers, from and to the stick
@@ -52,6 +56,9 @@ class Lease {
   void submit(usb::Transfer transfer);
   void cancel(usb::TransferId id);
 
+  void till_away();
+  void till_back(const std::string& address);
+
  private:
   // A softened port reset: its steps, one after the other, in place of the request `asked`.
   struct SoftReset {
@@ -61,6 +68,7 @@ class Lease {
     usb::TransferStatus worst = usb::TransferStatus::success;
   };
 
+  void end_absence();
   void pass_on(usb::Transfer transfer);
   void reset_by_policy(const usb::Transfer& transfer);
   void next_reset_step();

@@ -117,7 +117,12 @@ void StickRegistry::lease_ended(StayId stay, const std::string& name, const Leas
   log::info("lease ended: stick " + name + " of till " + record.till + " after " +
             duration_text(std::chrono::system_clock::now() - record.since) + ", " +
             std::to_string(record.transfers) + " transfers, " + size_text(record.bytes_in) +
-            " read, " + size_text(record.bytes_out) + " written");
+            " read, " + size_text(record.bytes_out) + " written" +
+            (record.times_away == 0
+                 ? ""
+                 : ", " + std::to_string(record.times_away) +
+                       (record.times_away == 1 ? " time" : " times") + " without a connection, " +
+                       duration_text(record.time_away) + " in all"));
   const auto found = entries_.find(stay);
   if (found == entries_.end()) return;
   found->second.stick.lease = nullptr;

@@ -36,6 +36,9 @@ TEST(ControlMessageTest, EveryMessageComesBackAsItWasSent) {
   EXPECT_EQ(hello.user, "anna");
   EXPECT_EQ(hello.domain, "LADEN");
   EXPECT_EQ(hello.terminal_server, "ts.example");
+  const auto welcome = round_trip(Welcome{"tillbridge 0.1.0", 60});
+  EXPECT_EQ(welcome.software, "tillbridge 0.1.0");
+  EXPECT_EQ(welcome.resume_grace_s, 60U);
   const auto granted = round_trip(Granted{65535, "1-1.4", "Kasse 3", "5A2F", "soften", true});
   EXPECT_EQ(granted.stream, 65535);
   EXPECT_EQ(granted.busid, "1-1.4");
@@ -92,6 +95,9 @@ TEST(ControlMessageTest, WhatIsNoMessageIsMalformed) {
                            R"({"type":"released","stream":1.5})",
                            R"({"type":"released","stream":1e400})",
                            R"({"type":"granted","stream":1,"pipeline":1})",
+                           R"({"type":"welcome","resume_grace_s":-1})",
+                           R"({"type":"welcome","resume_grace_s":1.5})",
+                           R"({"type":"welcome","resume_grace_s":"60"})",
                            "{\"type\":\"goodbye\",\"reason\":\"\xFF\"}"}) {
     EXPECT_EQ(refusal(text), ErrorCode::malformed) << text;
   }
@@ -113,6 +119,8 @@ TEST(ControlMessageTest, SizesAndDepthAreLimited) {
   EXPECT_EQ(refusal(R"({"type":"goodbye","reason":")" +
                     std::string(limits::link_text_bytes + 1, 'r') + "\"}"),
             ErrorCode::limit);
+  EXPECT_TRUE(decode(R"({"type":"welcome","resume_grace_s":3600})").ok());
+  EXPECT_EQ(refusal(R"({"type":"welcome","resume_grace_s":3601})"), ErrorCode::limit);
   const std::string small = R"({"type":"goodbye"})";
   EXPECT_TRUE(
       decode(small + std::string(limits::link_control_message_bytes - small.size(), ' ')).ok());

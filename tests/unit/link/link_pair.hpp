@@ -50,8 +50,9 @@ inline Bytes hello_payload(std::uint16_t version = 1, std::uint16_t flags = 0,
   return writer.finish();
 }
 
-inline Bytes hello_frame() {
-  return frame(1, 0, 0, hello_payload());
+inline Bytes hello_frame(std::uint64_t connection = 1, std::uint16_t flags = 0,
+                         std::uint64_t next_expected = 0) {
+  return frame(1, 0, connection, hello_payload(1, flags, session_id, next_expected));
 }
 
 inline Bytes operator+(Bytes left, const Bytes& right) {
@@ -64,6 +65,7 @@ struct Heard {
   std::vector<link::Endpoint::Established> established;
   std::vector<link::ControlMessage> control;
   std::vector<link::Endpoint::Data> data;
+  std::vector<Error> lost;
   std::optional<Error> failed;
 
   void poll(link::Endpoint& endpoint) {
@@ -74,6 +76,7 @@ struct Heard {
         control.push_back(std::move(said->message));
       if (auto* bytes = std::get_if<link::Endpoint::Data>(&*event))
         data.push_back(std::move(*bytes));
+      if (auto* gone = std::get_if<link::Endpoint::Lost>(&*event)) lost.push_back(gone->error);
       if (auto* end = std::get_if<link::Endpoint::Failed>(&*event)) failed = std::move(end->error);
     }
   }
@@ -110,6 +113,11 @@ struct LinkPair {
       moved = move(till, server, at_server, piece);
       moved = move(server, till, at_till, piece) || moved;
     }
+  }
+  /// The connection breaks: what is on its way is lost. Both ends notice.
+  void cut() {
+    till.disconnected(now);
+    server.disconnected(now);
   }
   void connect() {
     till.connected(now);

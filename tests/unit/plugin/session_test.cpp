@@ -220,7 +220,7 @@ TEST_F(SessionTest, RevokedStickLeavesAndAGrantedOneComes) {
   EXPECT_TRUE(until_present(1));
 }
 
-TEST_F(SessionTest, LostLinkTakesTheDeviceAwayAndBringsItBack) {
+TEST_F(SessionTest, LostConnectionToAServerThatKeepsNothingTakesTheDeviceAwayAndBringsItBack) {
   UsbServer server(loop_);
   start(configuration(server.port()));
   terminal_.start();
@@ -236,10 +236,111 @@ TEST_F(SessionTest, LostLinkTakesTheDeviceAwayAndBringsItBack) {
   EXPECT_LT(loop_.now() - cut, seconds(1));
   ASSERT_TRUE(until_present(1));
   EXPECT_EQ(server.connections, 2);
-  EXPECT_EQ(log_.count("lost the link to USB server"), 1);
+  EXPECT_EQ(log_.count("lost the connection to USB server"), 1);
   const auto again = terminal_.present().front();
   configure(again);
   echo(again, Bytes(64, 7));
+}
+
+TEST_F(SessionTest, LostConnectionIsASlowMoment) {
+  UsbServer server(loop_);
+  server.resume_grace_s = 60;
+  start(configuration(server.port()));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  const auto device = terminal_.present().front();
+  configure(device);
+  const auto waiting = terminal_.read(device, 64);
+  ASSERT_TRUE(until([&] { return server.sticks.at(1)->running() == 1; }));
+
+  server.cut();
+  ASSERT_TRUE(until([&] { return log_.count("its sticks wait for up to 60 s") == 1; }));
+  const auto out = terminal_.write(device, Bytes(64, 7));  // while there is no connection
+  ASSERT_TRUE(until([&] { return terminal_.completion(waiting).has_value(); }));
+  EXPECT_EQ(terminal_.completion(waiting)->status, usb::TransferStatus::success);
+  EXPECT_EQ(terminal_.completion(waiting)->data, Bytes(64, 7));
+  EXPECT_EQ(terminal_.completion(out)->status, usb::TransferStatus::success);
+  EXPECT_FALSE(terminal_.devices.at(device).gone);
+  EXPECT_EQ(terminal_.present().size(), 1U);
+  EXPECT_EQ(server.connections, 1) << "one hello: it is one session";
+  EXPECT_EQ(server.resumed, 1);
+  EXPECT_EQ(log_.count("the session goes on"), 1);
+  EXPECT_EQ(log_.count("is gone"), 0);
+}
+
+TEST_F(SessionTest, ManyCutsLoseNothing) {
+  UsbServer server(loop_);
+  server.resume_grace_s = 60;
+  start(configuration(server.port()));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  const auto device = terminal_.present().front();
+  configure(device);
+  for (std::uint8_t round = 1; round <= 15; ++round) {
+    const auto in = terminal_.read(device, 64);
+    const auto out = terminal_.write(device, Bytes(64, round));
+    if (round % 2 == 0) server.cut();
+    ASSERT_TRUE(until([&] { return terminal_.completion(in).has_value(); }));
+    if (round % 2 == 1) server.cut();
+    EXPECT_EQ(terminal_.completion(in)->data, Bytes(64, round));
+    EXPECT_EQ(terminal_.completion(out)->status, usb::TransferStatus::success);
+    ASSERT_TRUE(until([&] { return server.resumed == round; }));
+  }
+  EXPECT_FALSE(terminal_.devices.at(device).gone);
+  EXPECT_EQ(server.connections, 1);
+}
+
+TEST_F(SessionTest, ServerThatForgotTheSessionTakesTheDeviceAwayAndBringsItBack) {
+  UsbServer server(loop_);
+  server.resume_grace_s = 60;
+  start(configuration(server.port()));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  const auto device = terminal_.present().front();
+  configure(device);
+  const auto waiting = terminal_.read(device, 64);
+  ASSERT_TRUE(until([&] { return server.sticks.at(1)->running() == 1; }));
+  server.cut();
+  server.forget();
+  ASSERT_TRUE(until([&] { return terminal_.devices.at(device).gone; }));
+  EXPECT_NE(terminal_.completion(waiting)->status, usb::TransferStatus::success);
+  ASSERT_TRUE(until_present(1));
+  EXPECT_EQ(server.connections, 2);
+  EXPECT_EQ(log_.count("is gone: the USB server was restarted"), 1);
+  const auto again = terminal_.present().front();
+  configure(again);
+  echo(again, Bytes(64, 7));
+}
+
+TEST_F(SessionTest, AfterTheGraceTimeTheSticksAreGivenUp) {
+  auto server = std::make_unique<UsbServer>(loop_);
+  server->resume_grace_s = 1;
+  const std::uint16_t port = server->port();
+  start(configuration(port));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  const auto device = terminal_.present().front();
+  const Instant cut = loop_.now();
+  server.reset();
+  ASSERT_TRUE(until([&] { return terminal_.devices.at(device).gone; }));
+  EXPECT_GE(loop_.now() - cut, seconds(1));
+  EXPECT_EQ(log_.count("its sticks are given up"), 1);
+  UsbServer next(loop_, port);
+  ASSERT_TRUE(until_present(1));
+  EXPECT_EQ(next.connections, 1);
+}
+
+TEST_F(SessionTest, StopWhileTheConnectionIsLostIsAtOnce) {
+  UsbServer server(loop_);
+  server.resume_grace_s = 60;
+  start(configuration(server.port()));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  server.cut();
+  ASSERT_TRUE(until([&] { return log_.count("its sticks wait") == 1; }));
+  bool stopped = false;
+  session_->stop([&] { stopped = true; });
+  EXPECT_TRUE(stopped);
 }
 
 TEST_F(SessionTest, ServerThatIsDownIsOneLineAndIsFoundWhenItComes) {

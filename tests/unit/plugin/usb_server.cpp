@@ -91,9 +91,11 @@ UsbServer::UsbServer(transport::Loop& loop, std::uint16_t port, int sticks_at_he
 }
 
 void UsbServer::accept(std::unique_ptr<transport::Stream> stream) {
-  sticks.clear();
   stream_ = std::move(stream);
-  endpoint_.emplace(link::Side::server);
+  if (resume_grace_s == 0 || !endpoint_ || !endpoint_->can_resume()) {
+    sticks.clear();
+    endpoint_.emplace(link::Side::server);
+  }
   endpoint_->connected(loop_.now());
   stream_->start({.received =
                       [this](ByteView bytes) {
@@ -112,11 +114,16 @@ void UsbServer::take(link::Endpoint::Event event) {
     if (found != sticks.end()) found->second->receive(data->bytes);
     return;
   }
+  if (const auto* established = std::get_if<link::Endpoint::Established>(&event))
+    resumed += established->resumed ? 1 : 0;
   const auto* control = std::get_if<link::Endpoint::Control>(&event);
   if (control == nullptr) return;
   if (const auto* said = std::get_if<link::Hello>(&control->message)) {
     ++connections;
     hello = *said;
+    link::Welcome welcome;
+    welcome.resume_grace_s = resume_grace_s;
+    say(welcome);
     for (int stick = 1; grant_at_hello && stick <= sticks_at_hello_; ++stick)
       grant(static_cast<link::StreamId>(stick));
   } else if (const auto* given_back = std::get_if<link::Released>(&control->message)) {
@@ -156,7 +163,16 @@ void UsbServer::say(const link::ControlMessage& message) {
 void UsbServer::cut() {
   stream_.reset();
   timer_.cancel();
+  if (resume_grace_s > 0) {
+    if (endpoint_) endpoint_->disconnected(loop_.now());
+    return;
+  }
   for (auto& [stream, stick] : sticks) stick->lost();
+}
+
+void UsbServer::forget() {
+  for (auto& [stream, stick] : sticks) stick->lost();
+  endpoint_.reset();
 }
 
 void UsbServer::close() {

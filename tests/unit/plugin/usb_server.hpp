@@ -57,8 +57,10 @@ class UsbServer {
   void grant(link::StreamId stream);
   void revoke(link::StreamId stream, const std::string& reason, bool unplugged);
   void say(const link::ControlMessage& message);
-  /// Cuts the connection without a word.
+  /// Cuts the connection without a word. The session and its sticks stay if resume_grace_s says so.
   void cut();
+  /// Knows nothing of the session any more.
+  void forget();
   /// Closes it in order, after what was said.
   void close();
 
@@ -69,6 +71,8 @@ class UsbServer {
   std::map<link::StreamId, std::unique_ptr<ExportedStick>> sticks;
   int refused = 0;
   bool grant_at_hello = true;
+  std::uint32_t resume_grace_s = 0;
+  int resumed = 0;
 
  private:
   void accept(std::unique_ptr<transport::Stream> stream);

@@ -21,6 +21,7 @@ TEST(Config, AnEmptyFileIsTheDefaults) {
   ASSERT_TRUE(config.ok()) << config.error().message;
   EXPECT_EQ(config->link.listen.text(), "0.0.0.0:4711");
   EXPECT_EQ(config->link.certificate, "/etc/tillbridge/server.crt");
+  EXPECT_EQ(config->link.resume_grace, std::chrono::seconds(60));
   EXPECT_FALSE(config->usbip_listen) << "plain USB/IP must be asked for";
   EXPECT_TRUE(config->simulation_control.empty());
   EXPECT_TRUE(config->libusb);
@@ -63,6 +64,7 @@ listen = "[::1]:5000"
 certificate = "pki/server.crt"
 key = "/keys/server.key"
 authority = "pki/authority.crt"
+resume_grace_s = 5
 [usbip]
 listen = "127.0.0.1:3240"
 [log]
@@ -100,6 +102,7 @@ till = "usbip:*"
   EXPECT_EQ(config->link.certificate, "/etc/tillbridge/pki/server.crt")
       << "relative to the file's folder";
   EXPECT_EQ(config->link.key, "/keys/server.key");
+  EXPECT_EQ(config->link.resume_grace, std::chrono::seconds(5));
   EXPECT_EQ(config->usbip_listen, (ListenAddress{"127.0.0.1", 3240}));
   EXPECT_EQ(config->log_level, log::Level::warning);
   EXPECT_FALSE(config->libusb);
@@ -153,6 +156,8 @@ INSTANTIATE_TEST_SUITE_P(
                 {"t.toml:2: key 'listen'", "ADDRESS:PORT", "0.0.0.0:4711"}},
         Mistake{"[link]\nlisten = \"1.2.3.4:65536\"\n", {"t.toml:2: key 'listen'", "ADDRESS:PORT"}},
         Mistake{"[link]\nlisten = \"::1:4711\"\n", {"[::]:4711"}},
+        Mistake{"[link]\nresume_grace_s = -1\n", {"t.toml:2: key 'resume_grace_s' in [link]"}},
+        Mistake{"[link]\nresume_grace_s = 3601\n", {"t.toml:2: key 'resume_grace_s' in [link]"}},
         Mistake{"[link]\nkey = \"\"\n", {"t.toml:2: key 'key' in [link] must not be empty"}},
         Mistake{"link = 1\n", {"t.toml:1: key 'link' must be a table; write [link]"}},
         Mistake{"[[link]]\n", {"key 'link' must be a table"}},

@@ -24,7 +24,8 @@ class ServerTest : public ::testing::Test {
  protected:
   std::string config_text(const std::string& tables, const std::string& sticks = "") const {
     const test::Certificates& pki = test::Certificates::get();
-    return "[link]\nlisten = \"127.0.0.1:0\"\ncertificate = \"" +
+    return "[link]\nlisten = \"127.0.0.1:" + std::to_string(port_) +
+           "\"\nresume_grace_s = " + std::to_string(grace_s_) + "\ncertificate = \"" +
            pki.certificate("server").string() + "\"\nkey = \"" + pki.key("server").string() +
            "\"\nauthority = \"" + pki.authority().string() +
            "\"\n[usbip]\nlisten = \"127.0.0.1:0\"\n[libusb]\nenabled = false\n" +
@@ -56,6 +57,8 @@ class ServerTest : public ::testing::Test {
 
   bool until(const std::function<bool()>& condition) { return bench_.run_until(condition); }
 
+  std::uint16_t port_ = 0;
+  int grace_s_ = 60;
   test::Bench bench_;
   test::TemporaryFolder folder_;
   std::filesystem::path file_ = folder_ / "tillbridged.toml";
@@ -187,10 +190,12 @@ TEST_F(ServerTest, ACancelEndsInExactlyOneCompletion) {
   EXPECT_EQ(kasse->completed(stream, 50), usb::TransferStatus::cancelled);
 }
 
-TEST_F(ServerTest, ALeaseEndsWithItsConnection) {
+TEST_F(ServerTest, WithoutGraceALeaseEndsWithItsConnection) {
+  grace_s_ = 0;
   start(map(serial_a, "kasse-01"));
   auto kasse = till("kasse-01");
   ASSERT_TRUE(kasse->connect_and_import());
+  EXPECT_EQ(kasse->welcome.at(0).resume_grace_s, 0U);
   kasse->cut();
   ASSERT_TRUE(until([&] { return bench_.logged("lease ended") == 1; }));
   EXPECT_EQ(bench_.logged(" left"), 1U) << bench_.log_text();
@@ -313,6 +318,7 @@ TEST_F(ServerTest, AStreamThatWasNeverGivenEndsTheLink) {
   kasse->send_raw(99, {1, 2, 3});
   ASSERT_TRUE(until([&] { return kasse->closed; }));
   EXPECT_EQ(bench_.logged("it used stream 99, which it was not given"), 1U);
+  EXPECT_EQ(bench_.logged("lease ended"), 1U) << "it is not waited for";
 }
 
 TEST_F(ServerTest, SaysGoodbyeWhenItEnds) {
@@ -343,6 +349,189 @@ TEST_F(ServerTest, CannotListenWhereSomebodyElseDoes) {
   ASSERT_TRUE(failure);
   EXPECT_EQ(failure->code, ExitCode::cannot_listen);
   EXPECT_THAT(failure->error.message, HasSubstr(std::to_string(daemon_->link_port())));
+}
+
+// --- lost connections
+
+/// A status that the stick has no reason to send: runs until it is cancelled.
+usb::Transfer endless_read(usb::TransferId id) {
+  usb::Transfer read;
+  read.id = id;
+  read.type = usb::TransferType::bulk;
+  read.endpoint = 0x81;
+  read.length = 13;
+  return read;
+}
+
+TEST_F(ServerTest, ALostConnectionIsASlowMoment) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  EXPECT_EQ(kasse->welcome.at(0).resume_grace_s, 60U);
+  const link::StreamId stream = kasse->granted[0].stream;
+  ASSERT_TRUE(kasse->transfer(stream, usb::control_transfer(1, usb::set_configuration(1))));
+  kasse->submit(stream, endless_read(50));
+  ASSERT_TRUE(kasse->transfer(stream, usb::control_transfer(51, usb::get_descriptor(1, 0, 0, 18))));
+  kasse->cut();
+  ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
+  EXPECT_EQ(bench_.logged("is kept for it for up to 60 s"), 1U) << bench_.log_text();
+  EXPECT_EQ(daemon_->status(), "2 sticks, 1 in use, 0 tills connected, 1 till waited for");
+  EXPECT_TRUE(daemon_->registry().sticks().at(0)->lease->record().away_since.has_value());
+  kasse->submit(stream, usb::control_transfer(52, usb::get_descriptor(1, 0, 0, 18)));  // waits
+  kasse->reconnect();
+  ASSERT_TRUE(until([&] { return kasse->completed(stream, 52).has_value(); })) << bench_.log_text();
+  EXPECT_EQ(kasse->resumed, (std::vector<bool>{false, true}));
+  EXPECT_EQ(kasse->completed(stream, 52), usb::TransferStatus::success);
+  EXPECT_EQ(kasse->completed(stream, 50), std::nullopt) << "still runs";
+  EXPECT_EQ(bench_.logged("goes on with its session after 0"), 1U) << bench_.log_text();
+  kasse->cancel(stream, 50);
+  ASSERT_TRUE(until([&] { return kasse->completed(stream, 50).has_value(); }));
+  EXPECT_EQ(kasse->completed(stream, 50), usb::TransferStatus::cancelled);
+  EXPECT_EQ(kasse->granted.size(), 1U);
+  EXPECT_TRUE(kasse->revoked.empty());
+  EXPECT_EQ(bench_.logged("lease begun"), 1U);
+  EXPECT_FALSE(daemon_->registry().sticks().at(0)->lease->record().away_since.has_value());
+  kasse->say(link::Goodbye{"the session has ended"});
+  ASSERT_TRUE(until([&] { return bench_.logged("lease ended") == 1; }));
+  EXPECT_EQ(bench_.logged("1 time without a connection"), 1U) << bench_.log_text();
+}
+
+TEST_F(ServerTest, ManyCutsInARow) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  const link::StreamId stream = kasse->granted[0].stream;
+  for (usb::TransferId id = 100; id < 120; ++id) {
+    kasse->submit(stream, usb::control_transfer(id, usb::get_descriptor(1, 0, 0, 18)));
+    kasse->cut();
+    kasse->reconnect();
+    ASSERT_TRUE(until([&] { return kasse->completed(stream, id).has_value(); }));
+    EXPECT_EQ(kasse->completed(stream, id), usb::TransferStatus::success);
+  }
+  EXPECT_EQ(bench_.logged("lease begun"), 1U);
+  EXPECT_EQ(kasse->resumed.size(), 21U);
+}
+
+TEST_F(ServerTest, AConnectionThatIsBelievedAliveIsReplacedByTheNextOfItsSession) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  kasse->reconnect();  // the server has not heard that the first one is gone
+  ASSERT_TRUE(until([&] { return kasse->resumed.size() == 2; }));
+  EXPECT_TRUE(kasse->resumed[1]);
+  EXPECT_TRUE(kasse->inquiry(kasse->granted[0].stream));
+  EXPECT_EQ(bench_.logged("lease begun"), 1U);
+}
+
+TEST_F(ServerTest, AfterTheGraceTimeTheLeaseEndsAndTheTillBeginsAnew) {
+  grace_s_ = 1;
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  kasse->cut();
+  ASSERT_TRUE(until([&] { return bench_.logged("lease ended") == 1; }));
+  EXPECT_EQ(bench_.logged("is given up: it did not come back within 1 s"), 1U);
+  kasse->reconnect();
+  ASSERT_TRUE(until([&] { return kasse->resumed.size() == 2; }));
+  EXPECT_FALSE(kasse->resumed[1]);
+  kasse->hello();
+  ASSERT_TRUE(until([&] { return kasse->granted.size() == 2; }));
+}
+
+TEST_F(ServerTest, ARestartedServerBeginsANewSession) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  daemon_.reset();  // as if killed
+  ASSERT_TRUE(until([&] { return kasse->closed; }));
+  kasse->cut();
+  start(map(serial_a, "kasse-01"));
+  kasse->reconnect(daemon_->link_port());
+  ASSERT_TRUE(until([&] { return kasse->resumed.size() == 2; }));
+  EXPECT_FALSE(kasse->resumed[1]);
+  EXPECT_TRUE(kasse->connect_and_import());
+}
+
+TEST_F(ServerTest, AnotherSessionOfTheTillTakesOverFromOneThatIsWaitedFor) {
+  start(map(serial_a, "kasse-01"));
+  const auto before = till("kasse-01");
+  ASSERT_TRUE(before->connect_and_import());
+  before->cut();
+  ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
+  const auto after = till("kasse-01");  // the thin client was rebooted
+  ASSERT_TRUE(after->connect_and_import()) << bench_.log_text();
+  EXPECT_EQ(bench_.logged("takes over"), 1U);
+  EXPECT_TRUE(after->inquiry(after->granted[0].stream));
+  before->reconnect();
+  ASSERT_TRUE(until([&] { return before->resumed.size() == 2; }));
+  EXPECT_FALSE(before->resumed[1]) << "its session is over";
+}
+
+TEST_F(ServerTest, ASessionBelongsToTheCertificateThatOpenedIt) {
+  start(map(serial_a, "kasse-01") + map(serial_b, "kasse-02"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  for (const bool away : {false, true}) {
+    if (away) kasse->cut();
+    for (const std::string name : {"kasse-02", "kasse-01-old"}) {
+      TestTill thief(bench_, daemon_->link_port(), name, kasse->session());
+      ASSERT_TRUE(until([&] { return thief.closed; }));
+      ASSERT_TRUE(thief.failed);
+      EXPECT_THAT(*thief.failed, HasSubstr("belongs to another certificate"));
+      EXPECT_TRUE(thief.resumed.empty());
+    }
+  }
+  EXPECT_EQ(bench_.logged("is turned away: the session that it asks for belongs"), 4U);
+  kasse->reconnect();
+  ASSERT_TRUE(until([&] { return kasse->resumed.size() == 2; }));
+  EXPECT_TRUE(kasse->resumed[1]);
+  EXPECT_TRUE(kasse->inquiry(kasse->granted[0].stream));
+}
+
+TEST_F(ServerTest, AnOlderConnectionThatComesLateIsTurnedAway) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  // A fresh endpoint counts its connections from 1 again: as late as can be.
+  TestTill late(bench_, daemon_->link_port(), "kasse-01", kasse->session());
+  ASSERT_TRUE(until([&] { return late.closed; }));
+  ASSERT_TRUE(late.failed);
+  EXPECT_THAT(*late.failed, HasSubstr("a newer connection of its session is here"));
+  EXPECT_FALSE(kasse->closed);
+  EXPECT_TRUE(kasse->inquiry(kasse->granted[0].stream));
+}
+
+TEST_F(ServerTest, WhatChangesWhileATillIsAwayReachesItWhenItIsBack) {
+  start(map(serial_a, "kasse-01") + map(serial_b, "kasse-01"));
+  const auto kasse = till("kasse-01"), other = till("kasse-02");
+  ASSERT_TRUE(kasse->connect_and_import());
+  ASSERT_TRUE(until([&] { return kasse->granted.size() == 2; }));
+  other->hello();
+  kasse->cut();
+  ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
+  reload(map(serial_b, "kasse-01") + map(serial_a, "kasse-02"));
+  ASSERT_TRUE(until([&] { return !other->granted.empty(); })) << "the admin's word counts at once";
+  ASSERT_TRUE(daemon_->simulated()->unplug(serial_b).ok());
+  kasse->reconnect();
+  ASSERT_TRUE(until([&] { return kasse->revoked.size() == 2; }));
+  EXPECT_TRUE(kasse->resumed[1]);
+  EXPECT_EQ(kasse->revoked[0].stream, kasse->granted[0].stream);
+  EXPECT_TRUE(kasse->revoked[1].unplugged);
+}
+
+TEST_F(ServerTest, StoppingDoesNotWaitForTillsThatAreAway) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  kasse->cut();
+  ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
+  bool stopped = false;
+  daemon_->stop([&] {
+    stopped = true;
+    bench_.poke();
+  });
+  EXPECT_EQ(bench_.logged("lease ended"), 1U);
+  ASSERT_TRUE(until([&] { return stopped; }));
 }
 
 // --- plain USB/IP

@@ -21,8 +21,12 @@ link::SessionId next_session() {
 
 }  // namespace
 
-TestTill::TestTill(Bench& bench, std::uint16_t port, const std::string& name)
-    : bench_(bench), endpoint_(link::Side::till, next_session()), timer_(bench.loop) {
+TestTill::TestTill(Bench& bench, std::uint16_t port, const std::string& name,
+                   std::optional<link::SessionId> session)
+    : bench_(bench),
+      port_(port),
+      endpoint_(link::Side::till, session ? *session : next_session()),
+      timer_(bench.loop) {
   const Certificates& certificates = Certificates::get();
   auto tls = transport::TlsContext::load(
       {certificates.certificate(name), certificates.key(name), certificates.authority()},
@@ -31,7 +35,12 @@ TestTill::TestTill(Bench& bench, std::uint16_t port, const std::string& name)
     refused = tls.error().message;
     return;
   }
-  connecting_ = transport::connect(bench.loop, "127.0.0.1", port, *tls, "localhost",
+  tls_ = std::move(*tls);
+  dial();
+}
+
+void TestTill::dial() {
+  connecting_ = transport::connect(bench_.loop, "127.0.0.1", port_, tls_, "localhost",
                                    [this](Result<std::unique_ptr<transport::Stream>> result) {
                                      if (result) {
                                        connected(std::move(*result));
@@ -40,6 +49,13 @@ TestTill::TestTill(Bench& bench, std::uint16_t port, const std::string& name)
                                      }
                                      bench_.poke();
                                    });
+}
+
+void TestTill::reconnect(std::optional<std::uint16_t> port) {
+  if (port) port_ = *port;
+  closed = false;
+  refused.reset();
+  dial();
 }
 
 TestTill::~TestTill() = default;
@@ -62,9 +78,13 @@ void TestTill::connected(std::unique_ptr<transport::Stream> stream) {
 
 void TestTill::take_events() {
   while (auto event = endpoint_.poll_event()) {
-    if (std::holds_alternative<link::Endpoint::Established>(*event)) {
-      established_ = true;
+    if (const auto* established = std::get_if<link::Endpoint::Established>(&*event)) {
+      resumed.push_back(established->resumed);
+    } else if (auto* over = std::get_if<link::Endpoint::Failed>(&*event)) {
+      failed = over->error.message;
     } else if (auto* control = std::get_if<link::Endpoint::Control>(&*event)) {
+      if (auto* greeting = std::get_if<link::Welcome>(&control->message))
+        welcome.push_back(*greeting);
       if (auto* grant = std::get_if<link::Granted>(&control->message)) granted.push_back(*grant);
       if (auto* revocation = std::get_if<link::Revoked>(&control->message))
         revoked.push_back(*revocation);
@@ -104,8 +124,8 @@ void TestTill::pump(link::StreamId stream) {
       stick.imported = true;
     } else if (auto* completed = std::get_if<usbip::Importer::Completed>(&*output)) {
       stick.completions.push_back(std::move(completed->completion));
-    } else if (auto* failed = std::get_if<usbip::Importer::Failed>(&*output)) {
-      stick.failed = failed->error.message;
+    } else if (auto* problem = std::get_if<usbip::Importer::Failed>(&*output)) {
+      stick.failed = problem->error.message;
     }
   }
   bench_.poke();
@@ -132,6 +152,7 @@ void TestTill::send_raw(link::StreamId stream, const Bytes& bytes) {
 void TestTill::cut() {
   timer_.cancel();
   stream_.reset();
+  endpoint_.disconnected(bench_.loop.now());
 }
 
 void TestTill::fall_silent() {

@@ -28,8 +28,9 @@ struct ImportedStick {
 
 class TestTill {
  public:
-  /// Connects with the certificate of `name`.
-  TestTill(Bench& bench, std::uint16_t port, const std::string& name);
+  /// Connects with the certificate of `name`; `session` to claim that of another till.
+  TestTill(Bench& bench, std::uint16_t port, const std::string& name,
+           std::optional<link::SessionId> session = {});
   ~TestTill();
   TestTill(const TestTill&) = delete;
   TestTill& operator=(const TestTill&) = delete;
@@ -41,6 +42,9 @@ class TestTill {
   std::vector<std::string> nothing;
   std::optional<std::string> goodbye;
   std::optional<std::string> refused;  ///< could not connect
+  std::optional<std::string> failed;   ///< the session is over, and why
+  std::vector<link::Welcome> welcome;
+  std::vector<bool> resumed;  ///< for each connection that came about
   bool closed = false;
 
   void hello();
@@ -48,6 +52,9 @@ class TestTill {
   void send_raw(link::StreamId stream, const Bytes& bytes);
   /// Cuts the connection without a word.
   void cut();
+  /// Connects once more, to go on with the session; `port` if the server has another one now.
+  void reconnect(std::optional<std::uint16_t> port = {});
+  [[nodiscard]] const link::SessionId& session() const { return endpoint_.session(); }
   /// Neither reads nor answers any more, without closing.
   void fall_silent();
 
@@ -76,12 +83,15 @@ class TestTill {
   void flush();
   void pump(link::StreamId stream);
 
+  void dial();
+
   Bench& bench_;
+  std::uint16_t port_;
+  std::optional<transport::TlsContext> tls_;
   link::Endpoint endpoint_;
   transport::Timer timer_;
   std::unique_ptr<transport::Connecting> connecting_;
   std::unique_ptr<transport::Stream> stream_;
-  bool established_ = false;
   std::map<link::StreamId, std::unique_ptr<ImportedStick>> sticks_;
 };
 

@@ -1,4 +1,4 @@
-#include "server/usb/till_connection.hpp"
+#include "server/usb/till_session.hpp"
 
 #include <chrono>
 #include <utility>
@@ -24,6 +24,13 @@ void append(std::string& text, const std::string& separator, const std::string& 
   text += log::printable(more);
 }
 
+// "0.4 s", "60 s"
+std::string seconds_text(Duration duration) {
+  const auto tenths = duration / std::chrono::milliseconds(100);
+  return std::to_string(tenths / 10) +
+         (tenths < 100 && tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "") + " s";
+}
+
 std::string session_text(const link::Hello& hello) {
   std::string user;
   append(user, "", hello.domain);
@@ -41,25 +48,28 @@ std::string session_text(const link::Hello& hello) {
 
 }  // namespace
 
-TillConnection::TillConnection(transport::Loop& loop, StickRegistry& registry,
-                               std::unique_ptr<transport::Stream> stream, Events events)
+TillSession::TillSession(transport::Loop& loop, StickRegistry& registry,
+                         const transport::Peer& till, Duration grace, Events events)
     : loop_(loop),
       registry_(registry),
-      stream_(std::move(stream)),
+      grace_(grace),
       events_(std::move(events)),
       link_timer_(loop),
-      hello_timer_(loop) {
-  const transport::Peer& peer = stream_->peer();
-  till_ = {TillIdentity::Kind::certificate, peer.name, peer.fingerprint};
-  name_ = log::printable(peer.name) + " at " + peer.address;
-}
-
-TillConnection::~TillConnection() = default;
-
-void TillConnection::start() {
-  endpoint_.connected(loop_.now());
+      hello_timer_(loop),
+      grace_timer_(loop) {
+  till_ = {TillIdentity::Kind::certificate, till.name, till.fingerprint};
   hello_timer_.arm(loop_.now() + hello_within,
                    [this] { disconnect("it did not say hello in time"); });
+}
+
+TillSession::~TillSession() = default;
+
+void TillSession::attach(std::unique_ptr<transport::Stream> stream, ByteView first_bytes) {
+  stream_ = std::move(stream);
+  reading_paused_ = false;
+  address_ = stream_->peer().address;
+  name_ = log::printable(till_.name) + " at " + address_;
+  endpoint_.connected(loop_.now());
   stream_->start({[this](ByteView bytes) { received(bytes); },
                   [this] {
                     if (reading_paused_) {
@@ -69,21 +79,56 @@ void TillConnection::start() {
                     pump();
                   },
                   [this](const std::optional<Error>& error) {
-                    if (!closing_) {
-                      log::info("till " + name_ + " left" + (error ? ": " + error->message : ""));
-                    }
-                    over();
+                    lost(error ? error->message : "it closed the connection without a word");
                   }});
-  pump();
+  received(first_bytes);
 }
 
-void TillConnection::received(ByteView bytes) {
+void TillSession::received(ByteView bytes) {
   if (closing_) return;
   endpoint_.receive(bytes, loop_.now());
   pump();
 }
 
-void TillConnection::schedule_pump() {
+void TillSession::resumed() {
+  for (const auto& [stream, grant] : grants_) grant.conversation->till_back(address_);
+  const auto since = std::exchange(waiting_since_, std::nullopt);
+  grace_timer_.cancel();
+  log::info("till " + name_ + " goes on with its session" +
+            (since ? " after " + seconds_text(loop_.now() - *since)
+                   : ", before its old connection was known to be lost"));
+}
+
+void TillSession::lost(const std::string& cause) {
+  stream_.reset();
+  if (over_) return;
+  endpoint_.disconnected(loop_.now());
+  link_timer_.cancel();
+  if (closing_ || !can_resume() || grants_.empty()) {
+    if (!closing_) log::info("till " + name_ + " left: " + cause);
+    over();
+    return;
+  }
+  std::string sticks;
+  for (const auto& [stream, grant] : grants_) {
+    grant.conversation->till_away();
+    sticks += (sticks.empty() ? "" : ", ") + log::printable(grant.busid);
+  }
+  waiting_since_ = loop_.now();
+  log::warning("till " + name_ + ": connection lost (" + cause + "); its stick " + sticks +
+               " is kept for it for up to " + seconds_text(grace_));
+  grace_timer_.arm(loop_.now() + grace_,
+                   [this] { give_up("it did not come back within " + seconds_text(grace_)); });
+  events_.waiting();
+}
+
+void TillSession::give_up(const std::string& reason) {
+  if (!waiting_since_ || over_) return;
+  log::warning("till " + name_ + " is given up: " + reason);
+  over();
+}
+
+void TillSession::schedule_pump() {
   if (pump_scheduled_ || over_) return;
   pump_scheduled_ = true;
   loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
@@ -93,12 +138,12 @@ void TillConnection::schedule_pump() {
   });
 }
 
-bool TillConnection::has_room() const {
+bool TillSession::has_room() const {
   return endpoint_.can_send() &&
-         stream_->queued_bytes() < transport::Stream::write_queue_high_water;
+         (!stream_ || stream_->queued_bytes() < transport::Stream::write_queue_high_water);
 }
 
-void TillConnection::pump() {
+void TillSession::pump() {
   if (over_) return;
   while (!closing_ && !held_input_.empty() && has_room()) {
     HeldInput input = std::move(held_input_.front());
@@ -107,17 +152,27 @@ void TillConnection::pump() {
     data(input.stream, std::move(input.bytes));
     drain_conversations();
   }
+  std::optional<Error> connection_error;
   while (!closing_) {
     auto event = endpoint_.poll_event();
     if (!event) break;
-    handle(std::move(*event));
+    if (auto* gone = std::get_if<link::Endpoint::Lost>(&*event)) {
+      connection_error = std::move(gone->error);
+    } else {
+      handle(std::move(*event));
+    }
   }
   while (const auto warning = endpoint_.poll_warning()) {
     log::debug("till " + name_ + ": " + warning->message);
   }
   if (!closing_) drain_conversations();
   flush();
-  if (!closing_ && !reading_paused_ &&
+  if (connection_error && !closing_) {
+    if (stream_) stream_->close();  // what was said last still goes out
+    lost(connection_error->message);
+    return;
+  }
+  if (!closing_ && stream_ && !reading_paused_ &&
       stream_->queued_bytes() >= transport::Stream::write_queue_high_water) {
     reading_paused_ = true;
     stream_->pause_reading();
@@ -125,7 +180,7 @@ void TillConnection::pump() {
   arm_timer();
 }
 
-void TillConnection::handle(link::Endpoint::Event event) {
+void TillSession::handle(link::Endpoint::Event event) {
   if (auto* control = std::get_if<link::Endpoint::Control>(&event)) {
     handle_control(control->message);
   } else if (auto* stream_data = std::get_if<link::Endpoint::Data>(&event)) {
@@ -138,12 +193,14 @@ void TillConnection::handle(link::Endpoint::Event event) {
         disconnect("it sends transfers without acknowledging the answers");
       }
     }
+  } else if (const auto* established = std::get_if<link::Endpoint::Established>(&event)) {
+    if (established->resumed) resumed();
   } else if (auto* failed = std::get_if<link::Endpoint::Failed>(&event)) {
     disconnect(failed->error.message);
   }
 }
 
-void TillConnection::handle_control(const link::ControlMessage& message) {
+void TillSession::handle_control(const link::ControlMessage& message) {
   if (const auto* greeting = std::get_if<link::Hello>(&message)) {
     hello(*greeting);
   } else if (const auto* released = std::get_if<link::Released>(&message)) {
@@ -161,7 +218,7 @@ void TillConnection::handle_control(const link::ControlMessage& message) {
   }
 }
 
-void TillConnection::hello(const link::Hello& message) {
+void TillSession::hello(const link::Hello& message) {
   session_ = session_text(message);
   if (!greeted_) {
     greeted_ = true;
@@ -170,12 +227,16 @@ void TillConnection::hello(const link::Hello& message) {
               (message.software.empty() ? "" : ", " + log::printable(message.software)));
     events_.greeted();
   }
+  link::Welcome welcome;
+  welcome.software = "tillbridged " TILLBRIDGE_VERSION;
+  welcome.resume_grace_s = static_cast<std::uint32_t>(grace_ / std::chrono::seconds(1));
+  endpoint_.send_control(welcome, loop_.now());
   given_back_.clear();
   last_nothing_.clear();
   refresh();
 }
 
-void TillConnection::data(link::StreamId stream, Bytes bytes) {
+void TillSession::data(link::StreamId stream, Bytes bytes) {
   const auto found = grants_.find(stream);
   if (found != grants_.end()) {
     found->second.conversation->receive(bytes);
@@ -185,7 +246,7 @@ void TillConnection::data(link::StreamId stream, Bytes bytes) {
   // A stream that was revoked: the till had sent this before it heard of it.
 }
 
-void TillConnection::refresh() {
+void TillSession::refresh() {
   if (!greeted_ || closing_ || over_) return;
   for (auto grant = grants_.begin(); grant != grants_.end();) {
     const link::StreamId stream = grant->first;
@@ -211,7 +272,7 @@ void TillConnection::refresh() {
   schedule_pump();
 }
 
-void TillConnection::offer(const PresentStick& stick) {
+void TillSession::offer(const PresentStick& stick) {
   if (given_back_.contains(stick.stay)) return;
   for (const auto& [stream, grant] : grants_) {
     if (grant.stay == stick.stay) return;
@@ -258,7 +319,7 @@ void TillConnection::offer(const PresentStick& stick) {
   last_nothing_.clear();
 }
 
-void TillConnection::revoke(link::StreamId stream, const std::string& reason, bool unplugged) {
+void TillSession::revoke(link::StreamId stream, const std::string& reason, bool unplugged) {
   const auto found = grants_.find(stream);
   if (found == grants_.end()) return;
   // What the stick answered last, such as "gone" to all that ran, is still for the till.
@@ -274,7 +335,7 @@ void TillConnection::revoke(link::StreamId stream, const std::string& reason, bo
   endpoint_.send_control(link::Revoked{stream, reason, unplugged}, loop_.now());
 }
 
-void TillConnection::say_nothing_for_you() {
+void TillSession::say_nothing_for_you() {
   std::string message = nothing_message();
   if (message.empty() || message == last_nothing_) return;
   log::warning("till " + name_ + " gets no stick: " + message);
@@ -282,7 +343,7 @@ void TillConnection::say_nothing_for_you() {
   last_nothing_ = std::move(message);
 }
 
-std::string TillConnection::nothing_message() const {
+std::string TillSession::nothing_message() const {
   const Rules& rules = registry_.rules();
   const std::string till_name = log::printable(till_.name);
   for (const PresentStick* stick : registry_.sticks()) {
@@ -292,7 +353,9 @@ std::string TillConnection::nothing_message() const {
     if (!stick->mapping->allows(till_)) continue;
     if (stick->lease != nullptr) {
       return stick_name + " of this till is still in use at " + stick->lease->record().address +
-             "; it comes as soon as that connection has ended";
+             (stick->lease->record().away_since
+                  ? ", whose connection is lost; it comes when that one is given up"
+                  : "; it comes as soon as that connection has ended");
     }
     return {};  // given back by this till itself: it knows
   }
@@ -317,7 +380,7 @@ std::string TillConnection::nothing_message() const {
          "\" to " + rules.file + " and reload (systemctl reload tillbridged)";
 }
 
-void TillConnection::drain_conversations() {
+void TillSession::drain_conversations() {
   // One answer of each stick in turn, so that a busy one does not starve another.
   bool progress = true;
   std::size_t gathered = 0;
@@ -348,12 +411,13 @@ void TillConnection::drain_conversations() {
   }
 }
 
-void TillConnection::flush() {
+void TillSession::flush() {
+  if (!stream_) return;
   Bytes bytes = endpoint_.take_output();
   if (!bytes.empty()) stream_->write(std::move(bytes));
 }
 
-void TillConnection::arm_timer() {
+void TillSession::arm_timer() {
   if (closing_) return;
   const auto deadline = endpoint_.next_deadline();
   if (!deadline) {
@@ -366,7 +430,7 @@ void TillConnection::arm_timer() {
   });
 }
 
-void TillConnection::close(const std::string& reason) {
+void TillSession::close(const std::string& reason) {
   if (closing_ || over_) return;
   closing_ = true;
   hello_timer_.cancel();
@@ -376,35 +440,40 @@ void TillConnection::close(const std::string& reason) {
   close_stream();
 }
 
-void TillConnection::close_stream() {
+void TillSession::close_stream() {
+  if (!stream_) {
+    over();
+    return;
+  }
   // A till that does not read any more does not keep its connection.
   link_timer_.arm(loop_.now() + goodbye_within, [this] { over(); });
   stream_->close();
 }
 
-void TillConnection::disconnect(const std::string& reason) {
+void TillSession::disconnect(const std::string& reason) {
   if (closing_ || over_) return;
   log::warning("till " + name_ + " is disconnected: " + reason);
   close(reason);
 }
 
-void TillConnection::over() {
+void TillSession::over() {
   if (over_) return;
   over_ = true;
   closing_ = true;
   grants_.clear();
   link_timer_.cancel();
   hello_timer_.cancel();
+  grace_timer_.cancel();
   // A copy of the callback: it destroys this object and with it the original.
   loop_.post([alive = std::weak_ptr<bool>(alive_), closed = events_.closed] {
     if (!alive.expired()) closed();
   });
 }
 
-LeaseRecord TillConnection::lease_record() const {
+LeaseRecord TillSession::lease_record() const {
   LeaseRecord record;
   record.till = log::printable(till_.name);
-  record.address = stream_->peer().address;
+  record.address = address_;
   record.session = session_;
   return record;
 }

@@ -1,4 +1,5 @@
-// One till on the link: greets it, offers it the sticks that are mapped to it, and takes them back.
+// One till on the link: greets it, offers it the sticks that are mapped to it, takes them back, and
+// keeps them for it while its connection is lost.
 #pragma once
 
 #include <cstdint>
@@ -23,27 +24,39 @@ namespace tillbridge::server {
 /// whose conversation failed, is offered again after the till's next Hello, so that a till which
 /// cannot use a stick does not go round in circles.
 ///
+/// A connection that is lost without a word, with sticks in use or on offer, is waited for up to
+/// the grace time: leases, conversations and running transfers stay, and nobody else gets the
+/// sticks. A goodbye, a broken protocol, or another session of the same till ends the session at
+/// once.
+///
 /// Back-pressure: while the connection's write queue is full nothing is read from the till; while
 /// the till does not acknowledge, its transfers wait here, up to limits::held_input_bytes.
-class TillConnection {
+class TillSession {
  public:
   struct Events {
     /// The till said Hello for the first time: the moment to end older connections of the same
     /// till.
     std::function<void()> greeted;
-    /// Once, from the loop and never from within a call: the connection is over; destroy this.
+    /// Its connection is lost, and it is waited for from now on.
+    std::function<void()> waiting;
+    /// Once, from the loop and never from within a call: the session is over; destroy this.
     std::function<void()> closed;
   };
 
-  TillConnection(transport::Loop& loop, StickRegistry& registry,
-                 std::unique_ptr<transport::Stream> stream, Events events);
-  ~TillConnection();
-  TillConnection(const TillConnection&) = delete;
-  TillConnection& operator=(const TillConnection&) = delete;
-  TillConnection(TillConnection&&) = delete;
-  TillConnection& operator=(TillConnection&&) = delete;
+  /// `grace`: 0 does not wait for a lost connection.
+  TillSession(transport::Loop& loop, StickRegistry& registry, const transport::Peer& till,
+              Duration grace, Events events);
+  ~TillSession();
+  TillSession(const TillSession&) = delete;
+  TillSession& operator=(const TillSession&) = delete;
+  TillSession(TillSession&&) = delete;
+  TillSession& operator=(TillSession&&) = delete;
 
-  void start();
+  /// A connection of this till, whose first bytes are the hello: the first one, or the one that
+  /// goes on with the session, also while an older one seems to be alive.
+  void attach(std::unique_ptr<transport::Stream> stream, ByteView first_bytes);
+  /// Does not wait any longer.
+  void give_up(const std::string& reason);
   /// Sticks, mapping or leases changed.
   void refresh();
   /// Ends all leases at once, says goodbye and closes once that is sent.
@@ -52,7 +65,17 @@ class TillConnection {
   [[nodiscard]] const TillIdentity& till() const noexcept { return till_; }
   [[nodiscard]] bool greeted() const noexcept { return greeted_; }
   [[nodiscard]] bool closing() const noexcept { return closing_; }
-  [[nodiscard]] const std::string& address() const noexcept { return stream_->peer().address; }
+  /// Of the connection, or of the last one.
+  [[nodiscard]] const std::string& address() const noexcept { return address_; }
+  [[nodiscard]] const link::SessionId& id() const noexcept { return endpoint_.session(); }
+  [[nodiscard]] bool is_outdated(const link::Caller& caller) const noexcept {
+    return endpoint_.is_outdated(caller);
+  }
+  [[nodiscard]] bool can_resume() const noexcept {
+    return greeted_ && !closing_ && grace_ > Duration(0) && endpoint_.can_resume();
+  }
+  /// Since when it is without a connection.
+  [[nodiscard]] std::optional<Instant> waiting_since() const noexcept { return waiting_since_; }
 
  private:
   struct Grant {
@@ -66,6 +89,8 @@ class TillConnection {
   };
 
   void received(ByteView bytes);
+  void resumed();
+  void lost(const std::string& cause);
   void schedule_pump();
   void pump();
   void handle(link::Endpoint::Event event);
@@ -87,13 +112,17 @@ class TillConnection {
 
   transport::Loop& loop_;
   StickRegistry& registry_;
-  std::unique_ptr<transport::Stream> stream_;
+  Duration grace_;
+  std::unique_ptr<transport::Stream> stream_;  // nullptr while it is waited for
   Events events_;
   TillIdentity till_;
+  std::string address_;
   std::string name_;  // "kasse-03 at 192.0.2.7:51344", for the log
   link::Endpoint endpoint_{link::Side::server};
   transport::Timer link_timer_;
   transport::Timer hello_timer_;
+  transport::Timer grace_timer_;
+  std::optional<Instant> waiting_since_;
   bool greeted_ = false, closing_ = false, over_ = false;
   bool reading_paused_ = false, pump_scheduled_ = false;
   std::string session_;
