@@ -7,6 +7,7 @@
 #include "channel/usb/requests.hpp"
 #include "server/usb/daemon.hpp"
 #include "test_till.hpp"
+#include "tests/unit/link/link_pair.hpp"
 
 namespace tillbridge::server {
 namespace {
@@ -499,6 +500,66 @@ TEST_F(ServerTest, AnOlderConnectionThatComesLateIsTurnedAway) {
   EXPECT_THAT(*late.failed, HasSubstr("a newer connection of its session is here"));
   EXPECT_FALSE(kasse->closed);
   EXPECT_TRUE(kasse->inquiry(kasse->granted[0].stream));
+}
+
+/// A till that says these bytes and nothing else.
+class RawTill {
+ public:
+  RawTill(test::Bench& bench, std::uint16_t port, const std::string& name, Bytes bytes)
+      : bench_(bench) {
+    const test::Certificates& pki = test::Certificates::get();
+    auto tls = transport::TlsContext::load({pki.certificate(name), pki.key(name), pki.authority()},
+                                           transport::TlsContext::Side::client, link::alpn);
+    connecting_ = transport::connect(
+        bench.loop, "127.0.0.1", port, *tls, "localhost",
+        [this, bytes = std::move(bytes)](Result<std::unique_ptr<transport::Stream>> result) {
+          ASSERT_TRUE(result.ok()) << result.error().message;
+          stream_ = std::move(*result);
+          stream_->start({[this](ByteView part) { heard.append(part.begin(), part.end()); },
+                          {},
+                          [this](const std::optional<Error>&) {
+                            closed = true;
+                            bench_.poke();
+                          }});
+          stream_->write(bytes);
+        });
+  }
+  std::string heard;
+  bool closed = false;
+
+ private:
+  test::Bench& bench_;
+  std::unique_ptr<transport::Connecting> connecting_;
+  std::unique_ptr<transport::Stream> stream_;
+};
+
+TEST_F(ServerTest, AClaimThatCannotBeTrueIsRefusedAndEndsTheSession) {
+  start(map(serial_a, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  ASSERT_TRUE(kasse->connect_and_import());
+  kasse->cut();
+  ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
+  RawTill liar(bench_, daemon_->link_port(), "kasse-01",
+               tillbridge::test::frame(
+                   1, 0, 9, tillbridge::test::hello_payload(1, 0, kasse->session(), 1'000'000)));
+  ASSERT_TRUE(until([&] { return liar.closed && bench_.logged("lease ended") == 1; }));
+  EXPECT_EQ(bench_.logged("it wants to go on with data frame 1000000"), 1U);
+  EXPECT_THAT(liar.heard, HasSubstr("it wants to go on with data frame 1000000"));
+  kasse->reconnect();
+  ASSERT_TRUE(until([&] { return kasse->resumed.size() == 2; }));
+  EXPECT_FALSE(kasse->resumed[1]);
+  EXPECT_TRUE(kasse->connect_and_import()) << "the stick is free";
+}
+
+TEST_F(ServerTest, WhoeverSaysNoHelloHearsSo) {
+  start(map(serial_a, "kasse-01"));
+  RawTill stranger(bench_, daemon_->link_port(), "kasse-01", {'G', 'E', 'T', ' ', '/'});
+  RawTill other_version(bench_, daemon_->link_port(), "kasse-01",
+                        tillbridge::test::frame(1, 0, 1, tillbridge::test::hello_payload(9)));
+  ASSERT_TRUE(until([&] { return other_version.closed; }));
+  EXPECT_THAT(other_version.heard, HasSubstr("update the USB server"));
+  EXPECT_FALSE(stranger.closed) << "five bytes are no frame yet";
+  EXPECT_EQ(daemon_->status(), "2 sticks, 0 in use, 0 tills connected");
 }
 
 TEST_F(ServerTest, WhatChangesWhileATillIsAwayReachesItWhenItIsBack) {
