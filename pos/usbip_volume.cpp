@@ -12,7 +12,8 @@ namespace tillbridge::pos {
 namespace {
 
 constexpr std::uint32_t block_bytes = BlockDevice::block_bytes;
-/// As long as Windows' disk driver: above the 30 s that a stick may take to wake up (tse.md 3).
+/// As long as Windows' disk driver: above the 30 s that a stick may take to wake up
+/// (tse/FIELD_PROBLEMS.md).
 constexpr Duration command_patience = std::chrono::seconds(60);
 /// TEST UNIT READY until the stick has said all that happened before (power on, medium changed).
 constexpr int ready_tries = 5;

@@ -29,7 +29,7 @@ using ChannelId = std::uint32_t;
 using DeviceId = std::uint32_t;
 
 /// What happens when the terminal server asks for RESET_PORT or CYCLE_PORT. A port reset may lock a
-/// TSE (tse.md 3).
+/// TSE (tse/FIELD_PROBLEMS.md).
 enum class ResetPolicy : std::uint8_t {
   soften,  ///< default: mass storage gets its class's own reset and cleared halts; everything else
            ///< nothing; success

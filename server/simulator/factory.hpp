@@ -14,7 +14,7 @@
 namespace tillbridge::simulator {
 
 /// What only the kinds with a TSE have. A number that is not there takes the family's own value
-/// (tse.md 1.6: signing 150 or 250 ms, self test 25 s ...).
+/// (signing 150 or 250 ms, self test 25 s ...).
 struct TseOptions {
   /// The folder with key, certificates, log and state, made if it does not exist; empty: a new TSE
   /// at each start, lost at the end. cryptovision and Swissbit also need `image` to keep their

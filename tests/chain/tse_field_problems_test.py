@@ -1,5 +1,5 @@
 """What goes wrong with TSE sticks in the field, as far as a redirection can make it worse: each through the whole chain. The numbers are
-the rows of the list of field problems that the simulated sticks are tested against; the others are tests of the stick alone."""
+those of tse/FIELD_PROBLEMS.md; the others are tests of the stick alone."""
 
 import time
 

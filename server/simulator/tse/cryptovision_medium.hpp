@@ -15,11 +15,12 @@
 
 namespace tillbridge::simulator::tse {
 
-/// Recognises a request by its content wherever it is written (tse.md 4.4): the block with the
-/// magic begins the *window*, 16 blocks that show the answer until something else is written there.
-/// So the file may lie anywhere and be re-created at will. Blocks of a frame never reach the disk
-/// below; after a power failure the file shows what it held before, which is zeros. A card cannot
-/// know the file system: of a fragmented file it would answer into a neighbour's blocks.
+/// Recognises a request by its content wherever it is written (tse/cryptovision/PROTOCOL.md): the
+/// block with the magic begins the *window*, 16 blocks that show the answer until something else is
+/// written there. So the file may lie anywhere and be re-created at will. Blocks of a frame never
+/// reach the disk below; after a power failure the file shows what it held before, which is zeros.
+/// A card cannot know the file system: of a fragmented file it would answer into a neighbour's
+/// blocks.
 ///
 /// A command takes effect when its frame is complete; its answer can be read after the time that
 /// Timing says. Faults (code: the command's; C5 and C4; 5344 and 5345 for the suspend modes; FFFF

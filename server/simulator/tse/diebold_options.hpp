@@ -39,7 +39,7 @@ struct DieboldOptions {
   /// Of raw data in each answer to command 004.
   std::uint32_t buffer_packet_bytes = 4096;
   /// Answers come in USB packets with this much time between them, each of them a transfer of its
-  /// own (tse.md 3, row 14); 0: whole.
+  /// own (field problem 14); 0: whole.
   Duration packet_gap{0};
   std::uint32_t gap_packet_bytes = 64;  ///< with packet_gap
 

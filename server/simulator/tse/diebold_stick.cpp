@@ -55,7 +55,7 @@ SerialOptions DieboldOptions::default_serial() {
 }
 
 CoreOptions DieboldOptions::default_core() {
-  CoreOptions core;  // P-384 and SHA-384: tse.md 1.6
+  CoreOptions core;  // P-384 and SHA-384
   core.needs_self_test = true;
   core.self_test_valid = std::chrono::hours(25);
   core.time_valid = std::chrono::hours(24);

@@ -1,4 +1,4 @@
-// DieboldStick: the Diebold Nixdorf TSE as a USB serial device (tse.md 1.3).
+// DieboldStick: the Diebold Nixdorf TSE as a USB serial device (tse/diebold/PROTOCOL.md).
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,7 @@ inline constexpr std::uint64_t opening_time_s = 1'767'225'600;  // 2026-01-01
 inline constexpr std::string_view admin_pin = "11111111", admin_puk = "1111111111",
                                   time_pin = "22222222", time_puk = "2222222222";
 
-/// tse.md 1.1: how clients open the file.
+/// How clients open the file (tse/cryptovision/PROTOCOL.md).
 enum class OpenStyle : std::uint8_t {
   direct,         ///< python: always 8192 bytes
   direct_zeroed,  ///< C# on Windows: zeros first, then whole blocks, reads 8192

@@ -1,5 +1,5 @@
-// What goes wrong in the field (tse.md section 3), row by row, against the cryptovision stick. The
-// rows that only a person or another family has (10, 13 to 16) are not here.
+// What goes wrong in the field (tse/FIELD_PROBLEMS.md), row by row, against the cryptovision stick.
+// The rows that only a person or another family has (10, 13 to 16) are not here.
 
 #include "tests/unit/simulator/tse/cryptovision/card_bench.hpp"
 #include "tse/evidence/log_message.hpp"

@@ -1,4 +1,4 @@
-// The field problems of tse.md, section 3, that a serial stick can have.
+// The field problems of tse/FIELD_PROBLEMS.md that a serial stick can have.
 #include "tests/unit/simulator/tse/diebold/diebold_host.hpp"
 
 namespace tillbridge::simulator::tse {
