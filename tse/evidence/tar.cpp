@@ -16,7 +16,8 @@ namespace {
 // POSIX ustar header: name 100, mode 8, uid 8, gid 8, size 12, mtime 12, checksum 8, type 1, link
 // name 100, magic 6, version 2, user 32, group 32, device major 8, minor 8, prefix 155, unused 12.
 constexpr std::size_t checksum_offset = 148, checksum_bytes = 8;
-constexpr std::size_t octal_size_digits = 11;
+// Digits of a size field; only an assertion asks.
+[[maybe_unused]] constexpr std::size_t octal_size_digits = 11;
 
 void text_field(ByteWriter& out, std::string_view text, std::size_t size) {
   for (const char c : text) out.u8(static_cast<std::uint8_t>(c));
