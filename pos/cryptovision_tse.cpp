@@ -49,7 +49,7 @@ class CryptovisionTse final : public Tse {
   [[nodiscard]] Deed connect() override {
     const Instant begun = clock_.now();
     while (true) {
-      const Deed started = start_card();
+      Deed started = start_card();
       if (started) return done();
       const Trouble what = started.failure().what;
       // A stick that was there before may be on its way back; one that never was is not waited for.
@@ -352,7 +352,7 @@ Deed CryptovisionTse::set_time(Access& access, const Told& told) {
   const User user = as_time_admin ? User::time_admin : User::admin;
   if (Deed in = login(user, access, "setting the stick's time", Trouble::no_time); !in) return in;
   Deed set = change(CommandCode::update_time, {Parameter::big_endian(clock_.unix_s(), 4)});
-  const Deed out = change(CommandCode::logout, {Parameter::text(user_id(user))});
+  Deed out = change(CommandCode::logout, {Parameter::text(user_id(user))});
   if (!set) return set;
   if (!out) return out;
   told("time set");

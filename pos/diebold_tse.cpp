@@ -38,7 +38,7 @@ class DieboldTse final : public Tse {
     const Instant begun = clock_.now();
     const Duration patience = connected_before_ ? return_patience : first_patience;
     while (true) {
-      const Deed greeted = greet();
+      Deed greeted = greet();
       if (greeted) {
         connected_before_ = true;
         return done();
@@ -311,7 +311,7 @@ Deed DieboldTse::set_time(Access& access, const Told& told) {
   const User user = as_time_admin ? User::time_admin : User::admin;
   if (Deed in = login(user, access, "setting the stick's time", Trouble::no_time); !in) return in;
   Deed set = send_time();
-  const Deed out = logout(user);
+  Deed out = logout(user);
   if (!set) return set;
   if (!out) return out;
   told("time set");
@@ -378,7 +378,7 @@ Deed DieboldTse::set_up(const std::string& client, Access& access, const Told& t
     return done();
   };
   Deed result = steps();
-  const Deed out = logout(User::admin);
+  Deed out = logout(User::admin);
   if (!result) return result;
   return out;
 }
@@ -500,7 +500,7 @@ Outcome<std::vector<evidence::LogMessage>> DieboldTse::logs_above(std::uint64_t 
 Deed DieboldTse::export_archive(const ArchiveSink& sink) {
   Outcome<std::vector<Bytes>> values = binaries(Command::export_all, {slot});
   // As real clients do: an export that is left open gets into the way of later ones.
-  const Deed reset = act(Command::reset_export, {slot});
+  Deed reset = act(Command::reset_export, {slot});
   if (!values) return values.failure();
   if (!reset && is_loss(reset.failure().what)) return reset;
   if (values->empty()) return trouble(Trouble::garbled, "the stick's export is empty");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string_view>
 
 namespace tillbridge::simulator {
 namespace {
@@ -11,7 +12,7 @@ std::string by_code(const Map& counts) {
   std::string text = "{";
   for (const auto& [code, count] : counts) {
     if (text.size() > 1) text += ",";
-    constexpr const char* digits = "0123456789abcdef";
+    constexpr std::string_view digits = "0123456789abcdef";
     const auto value = static_cast<std::uint32_t>(code);
     text += "\"0x";
     if (value > 0xFFU) text += digits[(value >> 8U) & 0xFU];  // Diebold Nixdorf: up to 999
