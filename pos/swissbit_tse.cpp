@@ -37,7 +37,7 @@ class SwissbitTse final : public Tse {
   [[nodiscard]] Deed connect() override {
     const Instant begun = clock_.now();
     while (true) {
-      const Deed opened = stick_.open();
+      Deed opened = stick_.open();
       if (opened) {
         connected_before_ = true;
         return done();
@@ -222,7 +222,7 @@ Deed SwissbitTse::set_time(Access& access, const Told& told) {
   const User user = as_time_admin ? User::time_admin : User::admin;
   if (Deed in = login(user, access, "setting the stick's time", Trouble::no_time); !in) return in;
   Deed set = act(sb::SetTime{clock_.unix_s()});
-  const Deed out = act(sb::Logout{user_of(user)});
+  Deed out = act(sb::Logout{user_of(user)});
   if (!set) return set;
   // That there is a log-out command is inferred: a stick that has none stays logged in.
   if (!out && is_loss(out.failure().what)) return out;
@@ -287,7 +287,7 @@ Deed SwissbitTse::set_up(const std::string& client, Access& access, const Told& 
     return trouble(Trouble::disabled, "the stick was put out of service for good");
   if (!info->self_test_passed) {
     // Fails on a fresh stick, which does not know the client yet, but is wanted all the same.
-    const Deed tested = self_test(client, told);
+    Deed tested = self_test(client, told);
     if (!tested && is_loss(tested.failure().what)) return tested;
   }
   if (Deed pins = replace_transport_pins(*info, access, told); !pins) return pins;
@@ -335,7 +335,7 @@ Deed SwissbitTse::set_up(const std::string& client, Access& access, const Told& 
     told("initialised");
   }
   if (logged_in) {
-    const Deed out = act(sb::Logout{sb::User::admin});
+    Deed out = act(sb::Logout{sb::User::admin});
     if (!out && is_loss(out.failure().what)) return out;
   }
   return done();
