@@ -81,6 +81,11 @@ int run(std::vector<std::string> arguments) {
   settings.sessions = options.sessions;
   settings.exit_after_sessions = options.exit_after_sessions;
   settings.rules.named = options.named;
+  if (!options.transcript.empty()) {
+    auto transcript = TranscriptFile::create(options.transcript, options.transcript_data);
+    if (!transcript) return complain(transcript.error(), exit_usage);
+    settings.rules.transcript = std::move(*transcript);
+  }
   if (options.sink == SinkKind::vhci) {
     auto controller = std::make_shared<vhci::KernelController>(options.vhci_directory);
     if (Status usable = controller->usable(); !usable) return complain(usable.error(), exit_failed);

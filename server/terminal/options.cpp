@@ -160,6 +160,11 @@ void declare(CLI::App& app, Options& options, Raw& raw) {
   app.add_option("--vhci-directory", options.vhci_directory,
                  "sysfs folder of the virtual host controller")
       ->capture_default_str();
+  app.add_option("--transcript", options.transcript,
+                 "write every message of the USB channels to this file, one JSON object a line");
+  app.add_flag("--transcript-data", options.transcript_data,
+               "with --transcript: the data of transfers, too, PINs included; otherwise only its "
+               "length and a digest");
   app.add_flag("--json", options.json, "each event as a JSON object on standard output, too");
   app.add_flag("--verbose", options.verbose, "log more, FreeRDP's own messages included");
 
@@ -301,6 +306,8 @@ Status check(const Raw& raw, Options& options) {
     if (!model) return model.error();
     options.named.insert(*model);
   }
+  if (options.transcript_data && options.transcript.empty())
+    return fail(ErrorCode::config, "--transcript-data needs --transcript FILE");
   return check_probe(raw, options);
 }
 

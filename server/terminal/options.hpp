@@ -37,6 +37,8 @@ struct Options {
   std::uint32_t sessions = 0;             ///< at a time
   std::uint32_t exit_after_sessions = 0;  ///< 0: never
   bool json = false;
+  std::filesystem::path transcript;  ///< empty: none
+  bool transcript_data = false;
   bool verbose = false;
   probe::Options probe;
 };

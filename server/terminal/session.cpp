@@ -30,7 +30,8 @@ Session::Session(std::uint32_t number, std::unique_ptr<RdpPeer> peer, std::uniqu
       intake_(std::move(rules.named)),
       reporter_(reporter),
       stop_descriptor_(stop_descriptor),
-      now_(clock_now()) {}
+      now_(clock_now()),
+      transcript_(std::move(rules.transcript), number, now_) {}
 
 /// One round: wait, read, move everything on, send. False when the session is over.
 bool Session::turn() {
@@ -125,6 +126,7 @@ void Session::take(const RdpPeer::ChannelsMissing& /*event*/) {
 }
 
 void Session::take(const RdpPeer::ChannelOpened& event) {
+  transcript_.opened(event.channel, now_);
   role_.channel_opened(event.ticket, event.channel, now_);
 }
 
@@ -134,14 +136,17 @@ void Session::take(const RdpPeer::ChannelRefused& event) {
               "); its plugin is missing or has no stick",
           {{"status", std::int64_t{event.status}}},
           rdpeusb::Level::warning});
+  transcript_.refused(now_);
   role_.channel_refused(event.ticket, now_);
 }
 
 void Session::take(const RdpPeer::ChannelClosed& event) {
+  transcript_.closed(event.channel, "client", now_);
   role_.channel_closed(event.channel, now_);
 }
 
 void Session::take(RdpPeer::Message& event) {
+  transcript_.received(event.channel, event.bytes, now_);
   role_.receive(event.channel, event.bytes, now_);
 }
 
@@ -297,8 +302,10 @@ void Session::send_waiting() {
           if constexpr (std::is_same_v<std::decay_t<decltype(item)>,
                                        rdpeusb::TerminalRole::SendMessage>) {
             waiting_bytes_ -= item.message.size();
+            transcript_.sent(item.channel, item.message, now_);
             peer_->send(item.channel, item.message);
           } else {
+            transcript_.closed(item.channel, "server", now_);
             peer_->close_channel(item.channel);
           }
         },

@@ -13,6 +13,7 @@
 #include "server/terminal/rdp/peer.hpp"
 #include "server/terminal/report.hpp"
 #include "server/terminal/sink.hpp"
+#include "server/terminal/transcript.hpp"
 
 namespace tillbridge::terminal {
 
@@ -31,7 +32,8 @@ struct SessionOutcome {
 class Session {
  public:
   struct Rules {
-    std::set<Model> named;  ///< let in although their class alone would not
+    std::set<Model> named;                       ///< let in although their class alone would not
+    std::shared_ptr<TranscriptFile> transcript;  ///< where messages are written down; or none
   };
 
   /// `stop_descriptor` becomes readable when the session shall end; it is not read here.
@@ -102,6 +104,7 @@ class Session {
   std::vector<pollfd> polled_;
   std::size_t sink_polled_ = 0;  ///< where the sink's part of `polled_` begins
   Instant now_{};
+  Transcript transcript_;
   /// Messages and closes in their order, kept while the client does not read.
   std::deque<std::variant<rdpeusb::TerminalRole::SendMessage, rdpeusb::TerminalRole::CloseChannel>>
       waiting_;

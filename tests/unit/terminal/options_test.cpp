@@ -54,6 +54,12 @@ TEST_F(OptionsTest, DefaultsAreSafe) {
   EXPECT_FALSE(options.json);
 }
 
+TEST_F(OptionsTest, TranscriptDataNeedsATranscript) {
+  EXPECT_EQ(good({"--sink", "vhci", "--transcript", "a.jsonl"}).transcript, "a.jsonl");
+  EXPECT_TRUE(good({"--sink", "vhci", "--transcript", "a", "--transcript-data"}).transcript_data);
+  EXPECT_THAT(refused({"--sink", "vhci", "--transcript-data"}), HasSubstr("--transcript FILE"));
+}
+
 TEST_F(OptionsTest, SinkIsNeededAndKnown) {
   EXPECT_THAT(refused({}), HasSubstr("--sink"));
   EXPECT_THAT(refused({"--sink", "usb"}), HasSubstr("vhci, usbip or probe"));
