@@ -114,6 +114,13 @@ class Model {
         break;
       }
       case 1: {
+        if (!closing_.empty() && input_.below(2) == 0) {
+          const auto ended = closing_.begin();
+          const ChannelId id = ended->first;
+          closing_.erase(ended);
+          role_.channel_closed(id, now_);
+          break;
+        }
         const auto id = pick_channel();
         if (!id) break;
         forget_channel(*id);
@@ -478,6 +485,9 @@ class Model {
         require(std::none_of(flights_.begin(), flights_.end(), [&](const Flight& flight) {
           return flight.device == *channel.device;
         }));
+        require(std::none_of(closing_.begin(), closing_.end(), [&](const auto& closing) {
+          return closing.second == *channel.device;
+        }));
       } else if (std::holds_alternative<pdu::AddVirtualChannel>(*decoded)) {
         require(output.channel == control_);
         ++asked_;
@@ -510,6 +520,7 @@ class Model {
 
   void check(const TillRole::CloseChannel& output) {
     require(channels_.count(output.channel) == 1);
+    closing_.emplace(output.channel, channels_.at(output.channel).device);
     forget_channel(output.channel);
   }
 
@@ -583,6 +594,7 @@ class Model {
   TillRole role_;
   Instant now_{0};
   std::map<ChannelId, Channel> channels_;
+  std::map<ChannelId, std::optional<DeviceId>> closing_;  ///< the role wants them closed
   std::map<DeviceId, Stick> sticks_;
   std::deque<Flight> flights_;
   std::optional<ChannelId> control_, speaker_;

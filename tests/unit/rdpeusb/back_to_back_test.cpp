@@ -144,6 +144,7 @@ class BackToBack : public ::testing::TestWithParam<std::uint32_t> {
   }
   void take(TillRole::CloseChannel& value) {
     if (open_.erase(value.channel) != 0) terminal_.channel_closed(value.channel, now_);
+    till_.channel_closed(value.channel, now_);
   }
   void take(TillRole::Submit& value) { loop_.submit(std::move(value.transfer)); }
   void take(TillRole::Cancel& value) { loop_.cancel(value.transfer); }

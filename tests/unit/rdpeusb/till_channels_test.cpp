@@ -400,6 +400,49 @@ TEST(TillChannels, AReplacementUnderANewIdWaitsForTheOldTransfersToo) {
   talk.expect_sent(1, add_virtual_channel);
 }
 
+// The owner takes its time to close a channel, and for as long the server has the device: another
+// one with the same instance id beside it would be taken for a second stick.
+TEST(TillChannels, AStickThatIsPluggedInAgainWaitsForItsOldChannelsEnd) {
+  for (const DeviceId again : {1U, 2U}) {
+    for (const bool retracted : {false, true}) {
+      Conversation talk;
+      talk.closes_at_once = false;
+      talk.bring_up(storage_stick());
+      if (retracted) talk.retract();
+      if (!retracted || again == 2) talk.remove(1);
+      ASSERT_EQ(talk.closed.size(), 1U);
+      talk.forget();
+      talk.add(again, storage_stick());
+      talk.say(2, capability_request);
+      EXPECT_THAT(talk.order, IsEmpty()) << "its channel is still open, and dead";
+      // Another stick does not wait for it.
+      talk.add(3, storage_stick("another"));
+      talk.expect_sent(1, add_virtual_channel);
+      talk.open(3);
+      EXPECT_TRUE(talk.quiet(1));
+      talk.server_closes(2);
+      talk.expect_sent(1, add_virtual_channel);
+      talk.server_closes(2);
+      talk.open(4);
+      talk.handshake(4);
+      EXPECT_EQ(announcement(talk.sent[4].back()).usb_device, 5U);
+      EXPECT_THAT(talk.left, IsEmpty());
+    }
+  }
+}
+
+TEST(TillChannels, ANewControlChannelDoesNotAnnounceBesideAnOldDeviceChannel) {
+  Conversation talk;
+  talk.closes_at_once = false;
+  talk.bring_up(storage_stick());
+  talk.server_closes(1);
+  talk.open(11);
+  talk.handshake(11);
+  EXPECT_EQ(talk.sent[11].size(), 2U) << "no ADD_VIRTUAL_CHANNEL while channel 2 is open";
+  talk.server_closes(2);
+  EXPECT_EQ(talk.sent[11].size(), 3U);
+}
+
 TEST(TillChannels, TheControlChannelTakesAllDevicesWithIt) {
   Conversation talk;
   talk.add(2, storage_stick("B"));
