@@ -33,6 +33,7 @@ struct TerminalRole::Channel {
   std::uint32_t usb_device = 0;
   AnnouncedDevice announced;
   std::unique_ptr<terminal::Device> io;
+  bool flood_said = false;  ///< once a channel: a hostile client must not fill the log
 
   [[nodiscard]] std::string name() const {
     if (is_control) return "the control channel";
@@ -58,7 +59,11 @@ void TerminalRole::open(bool control) {
 
 void TerminalRole::channel_opened(std::uint32_t ticket, ChannelId channel, Instant now) {
   const auto found = tickets_.find(ticket);
-  if (found == tickets_.end()) return;
+  if (found == tickets_.end()) {  // the control channel, and so the wish for it, is gone by now
+    outputs_.emplace_back(CloseChannel{channel, "nobody waits for this channel any more"});
+    return;
+  }
+  if (channels_.count(channel) != 0) forget(channel, "its channel was opened anew");
   auto entry = std::make_unique<Channel>();
   entry->id = channel;
   entry->is_control = found->second;
@@ -204,12 +209,14 @@ Status TerminalRole::receive(Channel& channel, const pdu::ChannelCreated& messag
   return {};
 }
 
-Status TerminalRole::add_virtual_channel(const Channel& channel) {
+Status TerminalRole::add_virtual_channel(Channel& channel) {
   if (channel.state != State::control)
     return fail(ErrorCode::protocol, "ADD_VIRTUAL_CHANNEL out of place");
   if (channels_.size() + tickets_.size() >= limits::rdpeusb_channels) {
-    event(Level::warning, "the client asks for more than " +
-                              std::to_string(limits::rdpeusb_channels) + " channels; not opened");
+    if (!std::exchange(channel.flood_said, true)) {
+      event(Level::warning, "the client asks for more than " +
+                                std::to_string(limits::rdpeusb_channels) + " channels; not opened");
+    }
     return {};
   }
   open(false);
@@ -218,7 +225,8 @@ Status TerminalRole::add_virtual_channel(const Channel& channel) {
 
 Status TerminalRole::receive(Channel& channel, const pdu::AddDevice& message, Instant now) {
   if (channel.io) {
-    event(Level::warning, channel.name() + ": announced a second time, ignored");
+    if (!std::exchange(channel.flood_said, true))
+      event(Level::warning, channel.name() + ": announced a second time, ignored");
     return {};
   }
   if (channel.state != State::unannounced)

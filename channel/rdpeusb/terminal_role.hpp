@@ -104,6 +104,7 @@ class TerminalRole {
 
   /// The session's dynamic channels work: asks for the control channel.
   void start(Instant now);
+  /// A ticket that is not waited for (any more) gets its channel closed at once.
   void channel_opened(std::uint32_t ticket, ChannelId channel, Instant now);
   void channel_refused(std::uint32_t ticket, Instant now);
   void channel_closed(ChannelId channel, Instant now);
@@ -143,7 +144,7 @@ class TerminalRole {
                                Instant now);
   [[nodiscard]] Status receive(Channel& channel, const pdu::ChannelCreated& message, Instant now);
   [[nodiscard]] Status receive(Channel& channel, const pdu::AddDevice& message, Instant now);
-  [[nodiscard]] Status add_virtual_channel(const Channel& channel);
+  [[nodiscard]] Status add_virtual_channel(Channel& channel);
   void text_arrived(Channel& channel, std::string description);
   /// Passes on what the channel's device has to say.
   void drain(Channel& channel);
