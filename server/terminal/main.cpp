@@ -12,6 +12,7 @@
 #include "server/terminal/probe/probe_sink.hpp"
 #include "server/terminal/rdp/certificate.hpp"
 #include "server/terminal/service.hpp"
+#include "server/terminal/session.hpp"
 #include "server/terminal/vhci/vhci_sink.hpp"
 
 namespace tillbridge::terminal {
@@ -62,6 +63,17 @@ void tell_identity(const Options& options, const ServerIdentity& identity, Repor
   reporter.report(0, {"certificate", std::move(text), {{"sha256", digest}}});
 }
 
+/// Sessions that hand their devices to a sink each.
+template <typename MakeSink>
+auto sessions_with(Session::Rules rules, MakeSink make_sink) {
+  return [rules = std::move(rules), make_sink = std::move(make_sink)](
+             std::uint32_t number, std::unique_ptr<RdpPeer> peer, Reporter& reporter,
+             int stop_descriptor, const std::function<void()>& activated) {
+    Session session(number, std::move(peer), make_sink(), rules, reporter, stop_descriptor);
+    return session.run(activated);
+  };
+}
+
 int run(std::vector<std::string> arguments) {
   auto parsed = parse_options(std::move(arguments));
   if (!parsed) return complain(parsed.error(), exit_usage);
@@ -80,25 +92,27 @@ int run(std::vector<std::string> arguments) {
   settings.account = options.account;
   settings.sessions = options.sessions;
   settings.exit_after_sessions = options.exit_after_sessions;
-  settings.rules.named = options.named;
+  Session::Rules rules{options.named, nullptr};
   if (!options.transcript.empty()) {
     auto transcript = TranscriptFile::create(options.transcript, options.transcript_data);
     if (!transcript) return complain(transcript.error(), exit_usage);
-    settings.rules.transcript = std::move(*transcript);
+    rules.transcript = std::move(*transcript);
   }
   if (options.sink == SinkKind::vhci) {
     auto controller = std::make_shared<vhci::KernelController>(options.vhci_directory);
     if (Status usable = controller->usable(); !usable) return complain(usable.error(), exit_failed);
-    settings.make_sink = [controller] { return std::make_unique<vhci::VhciSink>(controller); };
+    settings.run_session = sessions_with(
+        std::move(rules), [controller] { return std::make_unique<vhci::VhciSink>(controller); });
   } else if (options.sink == SinkKind::usbip) {
-    settings.make_sink = [address = options.usbip_address, port = options.usbip_port] {
-      return std::make_unique<exports::UsbipSink>(address, port);
-    };
+    settings.run_session = sessions_with(
+        std::move(rules), [address = options.usbip_address, port = options.usbip_port] {
+          return std::make_unique<exports::UsbipSink>(address, port);
+        });
   } else {
     settings.verdict_expected = true;
-    settings.make_sink = [probe = options.probe] {
+    settings.run_session = sessions_with(std::move(rules), [probe = options.probe] {
       return std::make_unique<probe::ProbeSink>(probe);
-    };
+    });
   }
 
   start_log(options.verbose);
