@@ -43,14 +43,14 @@ class BusyTill : public TerminalConversation {
     role.io_control(1, pdu::io_control_code::get_port_status, 4, now);     // 10
     submit(usb::control_transfer(
         106, selects_configuration ? usb::set_configuration(1) : usb::set_interface(0, 0)));  // 11
-    for (int i = 0; i < 20;
-         ++i)  // the neighbour's request is 21, which the first one does not have
-      role.submit(2, usb::control_transfer(6000, {0x40, 1, 0, 0, 0}), now), drain(),
-          say(12, pdu::encode(pdu::UrbCompletionNoData{
-                      completion_address, static_cast<std::uint32_t>(i + 1), {}, 0, 0}));
+    // The neighbour's request is 13, which the first device does not have.
+    for (std::uint32_t request = 1; request <= 12; ++request) {
+      role.submit(2, usb::control_transfer(6000, {0x40, 1, 0, 0, 0}), now);
+      say(12, pdu::encode(pdu::UrbCompletionNoData{completion_address, request, {}, 0, 0}));
+    }
     role.submit(2, usb::control_transfer(neighbour, usb::get_descriptor(1, 0, 0, 18)), now);
     drain();
-    EXPECT_EQ(to_hex(sent[12].back()).substr(40, 8), "15000000");
+    EXPECT_EQ(to_hex(sent[12].back()).substr(40, 8), "0d000000");
     completed.clear();
     events.clear();
     order.clear();
@@ -75,7 +75,7 @@ class BusyTill : public TerminalConversation {
       EXPECT_EQ(gone[0].reason, closed[0].reason);
     }
     // The neighbour goes on.
-    say(12, pdu::encode(pdu::UrbCompletion{completion_address, 21, {}, 0, Bytes(18)}));
+    say(12, pdu::encode(pdu::UrbCompletion{completion_address, 13, {}, 0, Bytes(18)}));
     ASSERT_FALSE(completed.empty());
     EXPECT_EQ(completed.back().id, neighbour);
     EXPECT_EQ(completed.back().status, TransferStatus::success);
@@ -261,7 +261,7 @@ TEST(TerminalHostile, LyingCompletions) {
       {"control in, more than asked for", urb_data(7, Bytes(19))},
       {"clear halt with data", urb_data(8, Bytes(1))},
       {"clear halt that moved bytes", urb_no_data(8, 1)},
-      {"the neighbour's request", urb_data(21, Bytes(18))},
+      {"the neighbour's request", urb_data(13, Bytes(18))},
       {"a request that is to come", urb_no_data(12, 0)},
       {"request 0", urb_no_data(0, 0)},
       {"request 2^32-1", urb_no_data(0xFFFFFFFF, 0)},
@@ -649,7 +649,7 @@ TEST(TerminalHostile, AnIdThatIsOpenedAnewEndsWhatRanUnderIt) {
   till.expect_sent(11, "00000000 00000000 00010000 01000000");
   till.say(11, urb_data(5, Bytes(13)));  // nothing of the old device is left
   EXPECT_EQ(till.completed.size(), till.asked.size());
-  till.say(12, urb_data(21, Bytes(18)));
+  till.say(12, urb_data(13, Bytes(18)));
   EXPECT_EQ(till.completed.back().id, neighbour);
 }
 
