@@ -7,6 +7,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "server/terminal/conformance/suite.hpp"
 #include "server/terminal/exports/usbip_sink.hpp"
 #include "server/terminal/options.hpp"
 #include "server/terminal/probe/probe_sink.hpp"
@@ -19,7 +20,7 @@ namespace tillbridge::terminal {
 namespace {
 
 /// sysexits.h has finer ones; scripts need to tell these apart.
-enum ExitCode : int { exit_good = 0, exit_probe_failed = 1, exit_usage = 2, exit_failed = 3 };
+enum ExitCode : int { exit_good = 0, exit_test_failed = 1, exit_usage = 2, exit_failed = 3 };
 
 /// One line each, and with the priority in front where a journal reads it.
 void start_log(bool verbose) {
@@ -82,6 +83,7 @@ int run(std::vector<std::string> arguments) {
     return exit_good;
   }
   const Options& options = std::get<Options>(*parsed);
+  Reporter reporter(options.json);
   const Result<ServerIdentity> identity = identity_for(options);
   if (!identity) return complain(identity.error(), exit_usage);
 
@@ -92,6 +94,7 @@ int run(std::vector<std::string> arguments) {
   settings.account = options.account;
   settings.sessions = options.sessions;
   settings.exit_after_sessions = options.exit_after_sessions;
+  std::optional<conformance::Suite> suite;
   Session::Rules rules{options.named, nullptr};
   if (!options.transcript.empty()) {
     auto transcript = TranscriptFile::create(options.transcript, options.transcript_data);
@@ -108,6 +111,13 @@ int run(std::vector<std::string> arguments) {
         std::move(rules), [address = options.usbip_address, port = options.usbip_port] {
           return std::make_unique<exports::UsbipSink>(address, port);
         });
+  } else if (options.sink == SinkKind::conformance) {
+    suite.emplace(options.conformance, reporter);
+    settings.run_session = [&suite, transcript = rules.transcript](
+                               std::uint32_t number, std::unique_ptr<RdpPeer> peer, Reporter&,
+                               int stop_descriptor, const std::function<void()>& activated) {
+      return suite->run_session(number, std::move(peer), transcript, stop_descriptor, activated);
+    };
   } else {
     settings.verdict_expected = true;
     settings.run_session = sessions_with(std::move(rules), [probe = options.probe] {
@@ -118,12 +128,13 @@ int run(std::vector<std::string> arguments) {
   start_log(options.verbose);
   arrange_signals();
   initialise_rdp();
-  Reporter reporter(options.json);
   tell_identity(options, *identity, reporter);
   Service service(std::move(settings), reporter);
   if (Status listening = service.listen(); !listening)
     return complain(listening.error(), exit_failed);
-  return service.run() ? exit_good : exit_probe_failed;
+  bool good = service.run();
+  if (suite) good = suite->finish() && good;
+  return good ? exit_good : exit_test_failed;
 }
 
 }  // namespace

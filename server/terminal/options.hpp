@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "channel/bytes/result.hpp"
+#include "server/terminal/conformance/suite.hpp"
 #include "server/terminal/device_intake.hpp"
 #include "server/terminal/probe/options.hpp"
 #include "server/terminal/rdp/peer.hpp"
@@ -16,7 +17,7 @@
 
 namespace tillbridge::terminal {
 
-enum class SinkKind : std::uint8_t { vhci, usbip, probe };
+enum class SinkKind : std::uint8_t { vhci, usbip, probe, conformance };
 
 /// Checked: what is here can be used, but for what only the system knows (ports, files that come
 /// later).
@@ -41,6 +42,7 @@ struct Options {
   bool transcript_data = false;
   bool verbose = false;
   probe::Options probe;
+  conformance::SuiteOptions conformance;
 };
 
 /// A text to print and then exit with 0: --help, --version.

@@ -15,7 +15,7 @@ namespace tillbridge::terminal {
 /// A number or a word that a script may want without parsing the text. Units are in the name.
 struct Field {
   std::string name;
-  std::variant<std::string, std::int64_t, double, bool> value;
+  std::variant<std::string, std::int64_t, double, bool, std::vector<std::string>> value;
 };
 
 /// One event that somebody cares about.
