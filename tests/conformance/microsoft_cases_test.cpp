@@ -1,10 +1,10 @@
 // Microsoft's client test suite for MS-RDPEUSB, and what it lacks, in front of a TillRole with a
 // simulated device behind it.
 #include <ostream>
+#include <set>
 
 #include <gtest/gtest.h>
 
-#include "channel/usb/requests.hpp"
 #include "server/simulator/factory.hpp"
 #include "server/simulator/osr_fx2.hpp"
 #include "server/terminal/conformance/case.hpp"
@@ -21,24 +21,22 @@ namespace {
 
 using namespace std::chrono_literals;
 
+using Maker = std::unique_ptr<simulator::Device> (*)();
+
 std::unique_ptr<simulator::Device> make_stick() {
   auto stick = simulator::make_device({});
   EXPECT_TRUE(stick.ok());
   return std::move(stick).value();
 }
 
+std::unique_ptr<simulator::Device> make_board() {
+  return simulator::make_osr_fx2({});
+}
+
 std::string text(const Verdict& verdict) {
   std::string text;
   for (const std::string& finding : verdict.findings) text += "\n  " + finding;
   return text;
-}
-
-/// As an operating system leaves a device that was plugged in.
-std::unique_ptr<simulator::Device> configured(std::unique_ptr<simulator::Device> device) {
-  device->submit(usb::control_transfer(1, usb::set_configuration(1)), 0s);
-  device->advance(1s);
-  EXPECT_TRUE(device->poll_completion().has_value());
-  return device;
 }
 
 /// A case passes, and leaves nothing behind that it could not see itself.
@@ -51,13 +49,33 @@ void expect_passed(const Case& tested, TillClient& till, const Settings& setting
   EXPECT_EQ(till.faults(), std::vector<std::string>()) << tested.name;
 }
 
+Settings settings_of(Releases releases) {
+  Settings settings;
+  settings.releases = releases;
+  return settings;
+}
+
+// --- each case by its name -----------------------------------------------------------------------
+
 class OfTill : public ::testing::TestWithParam<Case> {};
 
+/// With the board of Microsoft's suite, and as the suite: the server releases nothing.
 TEST_P(OfTill, Passes) {
-  TillClient till(configured(make_stick()));
-  Settings settings;
-  settings.releases = Releases::none;
-  expect_passed(GetParam(), till, settings);
+  TillClient till(make_board());
+  expect_passed(GetParam(), till, settings_of(Releases::none));
+}
+
+/// With a stick, as a Windows server does it. What needs the board must say so and touch nothing.
+TEST_P(OfTill, PassesWithAStick) {
+  TillClient till(make_stick());
+  if (GetParam().device == Device::any) {
+    expect_passed(GetParam(), till, settings_of(Releases::windows));
+    return;
+  }
+  const Verdict verdict = GetParam().run(till, settings_of(Releases::windows));
+  EXPECT_EQ(verdict.kind, Verdict::Kind::inconclusive) << text(verdict);
+  EXPECT_EQ(till.submitted(), 0U);
+  EXPECT_TRUE(till.open_channels().empty());
 }
 
 std::vector<Case> cases(bool microsoft) {
@@ -68,8 +86,37 @@ std::vector<Case> cases(bool microsoft) {
   return wanted;
 }
 
-INSTANTIATE_TEST_SUITE_P(MicrosoftCases, OfTill, ::testing::ValuesIn(cases(true)),
-                         [](const auto& tested) { return std::string(tested.param.name); });
+std::string name_of(const ::testing::TestParamInfo<Case>& tested) {
+  return std::string(tested.param.name);
+}
+
+INSTANTIATE_TEST_SUITE_P(MicrosoftCases, OfTill, ::testing::ValuesIn(cases(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(OwnCases, OfTill, ::testing::ValuesIn(cases(false)), name_of);
+
+TEST(AllCases, AreThoseOfMicrosoftsSuiteAndOurs) {
+  EXPECT_EQ(cases(true).size(), 29U);
+  std::set<std::string_view> names;
+  for (const Case& one : all_cases()) {
+    EXPECT_TRUE(names.insert(one.name).second) << one.name;
+    EXPECT_EQ(one.microsoft, one.name.rfind("TB_", 0) != 0) << one.name;
+  }
+}
+
+// --- what one case alone cannot show -------------------------------------------------------------
+
+/// One till, one device, all cases three times, each time with a server that releases otherwise:
+/// nothing of one case may reach the next.
+TEST(AllCases, FollowEachOtherOnOneTill) {
+  for (const Maker make : {make_board, make_stick}) {
+    TillClient till(make());
+    for (const Releases releases : {Releases::windows, Releases::none, Releases::notification}) {
+      for (const Case& one : all_cases()) {
+        if (one.device == Device::osr_fx2 && make != make_board) continue;
+        expect_passed(one, till, settings_of(releases));
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace testing

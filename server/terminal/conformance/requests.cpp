@@ -51,9 +51,15 @@ bool expect_cancelled(Server& server, const Ended& ended, const std::string& wha
       what + ": expected UsbdStatus CANCELED, got " + ended.text());
 }
 
-bool expect_done_or_failed(Server& server, const Ended& ended, const std::string& what) {
-  if (nothing(ended) || ended.succeeded()) return ended.succeeded();
-  return expect_failed(server, ended, what);
+bool succeeded_or_refused(Server& server, const Ended& ended, const std::string& what) {
+  if (!nothing(ended) && !ended.succeeded()) expect_failed(server, ended, what);
+  return ended.succeeded();
+}
+
+void expect_too_small(Server& server, const Ended& ended, const std::string& what) {
+  if (nothing(ended)) return;
+  server.expect(pdu::hresult::failed(ended.hresult),
+                what + ": expected a failure, got " + ended.text());
 }
 
 // --- asking --------------------------------------------------------------------------------------
@@ -76,7 +82,7 @@ Ended ask_io_control(Server& server, std::uint32_t code, std::uint32_t size, boo
   return server.completion_of(request);
 }
 
-Ended pipe_request(Server& server, std::uint16_t function, std::uint32_t handle) {
+Ended ask_pipe(Server& server, std::uint16_t function, std::uint32_t handle) {
   return ask_in(server, function, pdu::PipeRequest{handle}, 0);
 }
 
@@ -212,7 +218,7 @@ void open_pipes(Server& server, Selection& selection) {
 
 }  // namespace
 
-Selection select_configuration(Server& server) {
+Selection configure(Server& server) {
   Selection selection;
   const Bytes device =
       get_descriptor(server, usb::descriptor_type::device, 0, 0, usb::DeviceDescriptor::size);
@@ -272,8 +278,8 @@ void select_again(Server& server, Selection& selection) {
   open_pipes(server, selection);
 }
 
-void select_interface(Server& server, Selection& selection, std::size_t index,
-                      std::uint32_t request) {
+void select_setting(Server& server, Selection& selection, std::size_t index,
+                    std::uint32_t request) {
   const std::string what = "SELECT_INTERFACE";
   if (server.over()) return;
   if (index >= selection.interfaces.size()) {
@@ -314,13 +320,19 @@ void select_interface(Server& server, Selection& selection, std::size_t index,
   open_pipes(server, selection);
 }
 
-Pipe silent_pipe(Server& server, const Selection& selection) {
+std::optional<Pipe> silent_pipe(const Selection& selection) {
   // Interrupt pipes speak whenever they like, bulk pipes when they are asked to.
   for (const Pipe& pipe : selection.pipes) {
     if (pipe.in() && pipe.endpoint.type() == usb::TransferType::bulk) return pipe;
   }
-  server.inconclusive("the device has no bulk IN pipe");
-  return {};
+  return std::nullopt;
+}
+
+Pipe bring_up_silent_pipe(Server& server) {
+  server.bring_up();
+  const auto pipe = silent_pipe(configure(server));
+  if (!pipe) server.inconclusive("the device has no bulk IN pipe");
+  return pipe.value_or(Pipe{});
 }
 
 std::uint32_t start_read(Server& server, const Pipe& pipe, std::uint32_t size,
@@ -329,6 +341,40 @@ std::uint32_t start_read(Server& server, const Pipe& pipe, std::uint32_t size,
   server.transfer_in(request, urb_function::bulk_or_interrupt_transfer,
                      pdu::BulkOrInterruptTransfer{pipe.handle, flags}, size);
   return request;
+}
+
+void stall_and_reset(Server& server, const Pipe& pipe) {
+  const std::uint32_t size = pipe.endpoint.max_packet_size;
+  // Features travel as TRANSFER_IN, whatever they do on the bus.
+  expect_done(server,
+              ask_in(server, urb_function::set_feature_to_endpoint,
+                     pdu::FeatureRequest{0 /* ENDPOINT_HALT */, pipe.endpoint.address}, 0),
+              "SET_FEATURE(ENDPOINT_HALT)");
+  const Ended stalled = server.completion_of(start_read(server, pipe, size));
+  if (expect_failed(server, stalled, "a read of the halted pipe")) {
+    server.expect(
+        stalled.usbd_status == pdu::usbd_status::stall_pid,
+        "a read of the halted pipe: expected UsbdStatus STALL_PID, got " + stalled.text());
+  }
+  expect_failed(server, server.completion_of(start_read(server, pipe, size)),
+                "another read of the halted pipe");
+  expect_done(server, ask_pipe(server, urb_function::sync_reset_pipe_and_clear_stall, pipe.handle),
+              "SYNC_RESET_PIPE_AND_CLEAR_STALL");
+}
+
+void expect_quiet_request(Server& server) {
+  const std::uint32_t request = server.next_id();
+  server.transfer_in(request, urb_function::get_descriptor_from_device,
+                     pdu::DescriptorRequest{0, usb::descriptor_type::device, 0},
+                     usb::DeviceDescriptor::size);
+  server.expect_silence("a request while nothing is registered");
+  server.forget(request);
+}
+
+void require_board(Server& server) {
+  constexpr std::uint16_t vendor_id = 0x0547, product_id = 0x1002;
+  if (server.over() || server.device_is(vendor_id, product_id)) return;
+  server.inconclusive("the device is no OSR USB-FX2 learning board (0547:1002)");
 }
 
 }  // namespace tillbridge::terminal::conformance

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "channel/bytes/writer.hpp"
 #include "channel/usb/descriptors.hpp"
 #include "server/terminal/conformance/server.hpp"
 
@@ -24,8 +25,11 @@ bool expect_data(Server& server, const Ended& ended, const std::string& what, st
 bool expect_failed(Server& server, const Ended& ended, const std::string& what);
 /// Failed because it was cancelled.
 bool expect_cancelled(Server& server, const Ended& ended, const std::string& what);
-/// Done or failed, but nothing in between: where a device, or a client, may say no.
-bool expect_done_or_failed(Server& server, const Ended& ended, const std::string& what);
+/// Where a device, or a client, may say no: success or a failure, nothing in between. Returns
+/// whether it was a success.
+bool succeeded_or_refused(Server& server, const Ended& ended, const std::string& what);
+/// An I/O control whose buffer is too small for its answer: a failure, INSUFFICIENT_BUFFER or any.
+void expect_too_small(Server& server, const Ended& ended, const std::string& what);
 
 // --- asking: one request, and its completion
 
@@ -35,7 +39,7 @@ bool expect_done_or_failed(Server& server, const Ended& ended, const std::string
                             ByteView data);
 [[nodiscard]] Ended ask_io_control(Server& server, std::uint32_t code, std::uint32_t size,
                                    bool internal = false);
-[[nodiscard]] Ended pipe_request(Server& server, std::uint16_t function, std::uint32_t handle);
+[[nodiscard]] Ended ask_pipe(Server& server, std::uint16_t function, std::uint32_t handle);
 /// GET_DESCRIPTOR_FROM_DEVICE that must succeed with 1 to `size` bytes; empty if it did not.
 [[nodiscard]] Bytes get_descriptor(Server& server, std::uint8_t type, std::uint8_t index,
                                    std::uint16_t language, std::uint32_t size);
@@ -66,19 +70,28 @@ struct Selection {
 
 /// The suite's way: device descriptor, the configuration's first 9 bytes, all of it, then
 /// SELECT_CONFIGURATION; every field of the result is checked.
-[[nodiscard]] Selection select_configuration(Server& server);
+[[nodiscard]] Selection configure(Server& server);
 /// SELECT_CONFIGURATION alone, again; handles in `selection` become the new ones.
 void select_again(Server& server, Selection& selection);
 /// SELECT_INTERFACE for entry `index` of the result, with its own alternate setting; the pipes in
 /// `selection` become the new ones.
-void select_interface(Server& server, Selection& selection, std::size_t index,
-                      std::uint32_t request);
-/// A read that stays pending, because the device has nothing to say on that pipe: what cancels are
-/// tested with. Without such a pipe the case is inconclusive.
-[[nodiscard]] Pipe silent_pipe(Server& server, const Selection& selection);
+void select_setting(Server& server, Selection& selection, std::size_t index, std::uint32_t request);
+/// A bulk IN pipe on which the device has nothing to say, so that a read of it stays pending: what
+/// cancels are tested with.
+[[nodiscard]] std::optional<Pipe> silent_pipe(const Selection& selection);
+/// P1 to P7, a configuration and a silent pipe of it; without one the case is inconclusive.
+[[nodiscard]] Pipe bring_up_silent_pipe(Server& server);
 /// Starts a read; returns its RequestId.
 std::uint32_t start_read(Server& server, const Pipe& pipe, std::uint32_t size,
                          std::uint32_t flags = pdu::transfer_flag::direction_in |
                                                pdu::transfer_flag::short_transfer_ok);
+
+/// The device halts a pipe as it was told to; a read then stalls, in every status field, until the
+/// pipe is reset.
+void stall_and_reset(Server& server, const Pipe& pipe);
+/// An I/O request while no completion interface is registered: it is ignored.
+void expect_quiet_request(Server& server);
+/// Inconclusive if the device is not the board.
+void require_board(Server& server);
 
 }  // namespace tillbridge::terminal::conformance

@@ -141,17 +141,23 @@ void Server::take(const Client::Message& message) {
   const auto found = channels_.find(message.channel);
   // Closed by us: it may have been on its way.
   if (found == channels_.end()) return;
-  ++messages_;
-  last_message_ = hex(message.bytes);
+  const std::string text = hex(message.bytes);
   if (found->second.closed) {
-    wrong("expected nothing on a channel that the client closed, got " + last_message_);
+    wrong("expected nothing on a channel that the client closed, got " + text);
     return;
   }
   const auto decoded =
       pdu::decode_from_till(message.bytes, context_of(message.channel, found->second));
   if (!decoded) {
-    wrong("got a message that must not be sent: " + decoded.error().message + ": " + last_message_);
+    wrong("got a message that must not be sent: " + decoded.error().message + ": " + text);
     return;
+  }
+  // Windows' client releases the completion interface after each request: it may at any time.
+  if (std::holds_alternative<pdu::ReleaseInterface>(*decoded)) return;
+  const bool replug = may_replug_ && std::holds_alternative<pdu::AddVirtualChannel>(*decoded);
+  if (!replug) {
+    ++messages_;
+    last_message_ = text;
   }
   take_pdu(message.channel, found->second, *decoded);
 }
@@ -198,9 +204,7 @@ void Server::take_pdu(rdpeusb::ChannelId id, Channel& channel, const pdu::FromTi
     take_completion(ended_of(*urb));
   } else if (const auto* no_data = std::get_if<pdu::UrbCompletionNoData>(&message)) {
     take_completion(ended_of(*no_data));
-  } else if (!std::holds_alternative<pdu::ReleaseInterface>(message)) {
-    // Windows' client releases the completion interface after each request; nothing else is known
-    // of a client.
+  } else {
     wrong("got a message that no server knows: " + last_message_);
   }
 }

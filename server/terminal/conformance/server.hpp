@@ -85,7 +85,10 @@ class Server {
   void retract();
   /// The server's own DYNVC_CLOSE of the device channel, and of the control channel.
   void close_device();
+  /// Whatever else is open is closed with it.
   void close_control();
+  /// The device channel is left to the client.
+  void close_control_alone();
 
   // --- single steps, for the cases about the handshake
   /// What an earlier control channel brought is forgotten. open_control() does it by itself.
@@ -109,10 +112,12 @@ class Server {
                    std::uint32_t output_size);
   void transfer_out(std::uint32_t request, std::uint16_t function, pdu::TsUrb::Body body,
                     ByteView data);
-  /// NoAck: no completion is waited for.
-  void transfer_without_acknowledgement(bool in, std::uint32_t request, std::uint16_t function,
-                                        pdu::TsUrb::Body body, std::uint32_t output_size,
-                                        ByteView data);
+  /// With NoAck. A completion that comes nevertheless is there to be looked at.
+  void transfer_unacknowledged(bool in, std::uint32_t request, std::uint16_t function,
+                               pdu::TsUrb::Body body, std::uint32_t output_size, ByteView data);
+  /// A message of the case's own making, whose completion is then waited for.
+  void send_request(ByteView message, std::uint32_t request, const pdu::OutstandingRequest& asked,
+                    bool in = true);
   void cancel(std::uint32_t request) { cancel(request, usb_device_); }
   void cancel(std::uint32_t request, std::uint32_t interface);
 
@@ -124,6 +129,8 @@ class Server {
   /// The next completion of any request, in the order in which they came.
   [[nodiscard]] Ended next_completion();
   [[nodiscard]] bool outstanding(std::uint32_t request) const;
+  /// The request will never complete.
+  void forget(std::uint32_t request) { outstanding_.erase(request); }
   [[nodiscard]] std::optional<pdu::QueryDeviceTextResponse> device_text(
       const pdu::QueryDeviceText& query);
   /// Sends a message to which the 8-byte reply "not supported" is the answer.
@@ -158,7 +165,7 @@ class Server {
             rdpeusb::ChannelId channel);
   void send(rdpeusb::ChannelId channel, ByteView message);
   void transfer(bool in, std::uint32_t request, std::uint16_t function, pdu::TsUrb::Body body,
-                std::uint32_t output_size, ByteView data, bool no_ack);
+                std::uint32_t output_size, ByteView data, bool no_ack = false);
   void check_announcement();
 
   Client& client_;

@@ -175,8 +175,14 @@ void Server::close_device() {
   outstanding_.clear();
 }
 
+void Server::close_control_alone() {
+  if (!control_) return;
+  client_.close_channel(*control_);
+  channels_.erase(*control_);
+  control_.reset();
+}
+
 void Server::close_control() {
-  // Whatever else was opened under it as well.
   for (const auto& [id, channel] : channels_) {
     if (!channel.closed) client_.close_channel(id);
   }
@@ -200,6 +206,12 @@ void Server::send(ByteView message) {
   send(device_channel(), message);
 }
 
+void Server::send_request(ByteView message, std::uint32_t request,
+                          const pdu::OutstandingRequest& asked, bool in) {
+  outstanding_[request] = {asked, in};
+  send(message);
+}
+
 void Server::io_control(std::uint32_t request, std::uint32_t code, std::uint32_t output_size,
                         bool internal) {
   pdu::IoControl message;
@@ -208,8 +220,7 @@ void Server::io_control(std::uint32_t request, std::uint32_t code, std::uint32_t
   message.code = code;
   message.output_buffer_size = output_size;
   message.request = request;
-  outstanding_[request] = {{true, 0, output_size}, true};
-  send(pdu::encode(message));
+  send_request(pdu::encode(message), request, {true, 0, output_size});
 }
 
 void Server::transfer(bool in, std::uint32_t request, std::uint16_t function, pdu::TsUrb::Body body,
@@ -220,25 +231,23 @@ void Server::transfer(bool in, std::uint32_t request, std::uint16_t function, pd
   message.urb = {function, request, no_ack, std::move(body)};
   message.output_buffer_size = output_size;
   message.output_buffer = data;
-  send(pdu::encode(message));
+  send_request(pdu::encode(message), request, {false, function, output_size}, in);
 }
 
 void Server::transfer_in(std::uint32_t request, std::uint16_t function, pdu::TsUrb::Body body,
                          std::uint32_t output_size) {
-  outstanding_[request] = {{false, function, output_size}, true};
-  transfer(true, request, function, std::move(body), output_size, {}, false);
+  transfer(true, request, function, std::move(body), output_size, {});
 }
 
 void Server::transfer_out(std::uint32_t request, std::uint16_t function, pdu::TsUrb::Body body,
                           ByteView data) {
-  const auto size = static_cast<std::uint32_t>(data.size());
-  outstanding_[request] = {{false, function, size}, false};
-  transfer(false, request, function, std::move(body), size, data, false);
+  transfer(false, request, function, std::move(body), static_cast<std::uint32_t>(data.size()),
+           data);
 }
 
-void Server::transfer_without_acknowledgement(bool in, std::uint32_t request,
-                                              std::uint16_t function, pdu::TsUrb::Body body,
-                                              std::uint32_t output_size, ByteView data) {
+void Server::transfer_unacknowledged(bool in, std::uint32_t request, std::uint16_t function,
+                                     pdu::TsUrb::Body body, std::uint32_t output_size,
+                                     ByteView data) {
   transfer(in, request, function, std::move(body), output_size, data, true);
 }
 
