@@ -164,6 +164,7 @@ TEST_F(OptionsTest, ProbeOptionsFitTogether) {
   EXPECT_THAT(refused({"--sink", "probe", "--probe-command-bytes", "5000"}), HasSubstr("1024"));
   EXPECT_THAT(refused({"--sink", "probe", "--probe-bench", "5", "--probe-command-bytes", "4096"}),
               HasSubstr("64 KiB"));
+  EXPECT_THAT(refused({"--sink", "probe", "--probe-bench-writes"}), HasSubstr("--probe-bench "));
 }
 
 TEST_F(OptionsTest, UnknownOptionsAreNamed) {

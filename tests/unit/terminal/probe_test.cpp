@@ -223,6 +223,47 @@ TEST(Probe, BenchmarkCountsRightly) {
   EXPECT_EQ(count["channel_round_trip"], 30);
 }
 
+TEST(Probe, BenchmarkWritesOnlyWhatItRead) {
+  auto disk = simulated_disk();
+  Options fill;
+  fill.writes.push_back({"pattern", 0, pattern(16384 * 512)});
+  Bench filling(fill);
+  filling.plug_in(*disk);
+  filling.run();
+  ASSERT_EQ(filling.verdict_, true);
+
+  Options options;
+  options.bench_rounds = 20;  // past the end of the disk, and on from its beginning
+  options.bench_writes = true;
+  options.bench_sequential = 12;
+  Bench bench(options);
+  bench.plug_in(*disk);
+  bench.run();
+  ASSERT_EQ(bench.verdict_, true);
+  std::map<std::string, std::int64_t> p50, count;
+  for (const Report& report : bench.reports_) {
+    if (report.event != "bench") continue;
+    const std::string measure = *Bench::field<std::string>(report, "measure");
+    p50[measure] = *Bench::field<std::int64_t>(report, "p50_us");
+    count[measure] = *Bench::field<std::int64_t>(report, "count");
+  }
+  EXPECT_EQ(p50["write_4_kib"], 30);
+  EXPECT_EQ(p50["write_64_kib"], 30);
+  EXPECT_EQ(p50["sequential_read"], 12 * 30);
+  EXPECT_EQ(count["write_64_kib"], 20);
+  EXPECT_EQ(count["sequential_read"], 20);
+
+  Options read;
+  read.reads.push_back({0, 16384});
+  Sha256 digest;
+  digest.add(*fill.writes[0].data);
+  read.expected_sha256 = digest.finish();
+  Bench reading(read);
+  reading.plug_in(*disk);
+  reading.run();
+  EXPECT_EQ(reading.verdict_, true) << "the disk was changed";
+}
+
 TEST(Probe, SerialEcho) {
   auto serial = simulated_serial();
   Bench bench({});
