@@ -12,9 +12,7 @@ import os
 import pathlib
 import re
 import statistics
-import subprocess
 import sys
-import time
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 SOURCE = FOLDER.parents[1]
