@@ -14,13 +14,51 @@
 #include "channel/transport/loop_impl.hpp"
 
 namespace tillbridge::transport {
+namespace {
+
+/// Tasks that post tasks go on for so long before sockets and timers are looked at.
+constexpr int tasks_in_a_row = 64;
+
+}  // namespace
+
+void Loop::Impl::later(std::function<void()> task) {
+  if (runner.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    soon.push_back(std::move(task));
+  } else {
+    asio::post(context, std::move(task));
+  }
+}
+
+void Loop::Impl::run_soon() {
+  for (int i = 0; i < tasks_in_a_row && !soon.empty() && !context.stopped(); ++i) {
+    const std::function<void()> task = std::move(soon.front());
+    soon.pop_front();
+    task();
+  }
+}
 
 Loop::Loop() : impl_(std::make_unique<Impl>()) {}
 Loop::~Loop() = default;
 
 void Loop::run() {
-  impl_->context.run();
-  impl_->context.restart();
+  struct Runner {  // also when a callback throws
+    explicit Runner(Impl& loop) : impl(loop) { impl.runner = std::this_thread::get_id(); }
+    ~Runner() { impl.runner = std::thread::id(); }
+    Runner(const Runner&) = delete;
+    Runner& operator=(const Runner&) = delete;
+    Impl& impl;
+  };
+  const Runner runner(*impl_);
+  asio::io_context& context = impl_->context;
+  while (!context.stopped()) {
+    impl_->run_soon();
+    if (impl_->soon.empty()) {
+      context.run_one();
+    } else {
+      context.poll_one();
+    }
+  }
+  context.restart();
 }
 
 void Loop::stop() {
@@ -28,7 +66,7 @@ void Loop::stop() {
 }
 
 void Loop::post(std::function<void()> task) {
-  asio::post(impl_->context, std::move(task));
+  impl_->later(std::move(task));
 }
 
 Instant Loop::now() const {

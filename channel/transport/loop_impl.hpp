@@ -3,8 +3,12 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <functional>
+#include <thread>
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
@@ -20,6 +24,16 @@ struct Loop::Impl {
   /// All streams of the loop read into this one buffer, in turn: callbacks get a view of it and
   /// never nest.
   std::array<std::uint8_t, std::size_t{64} << 10U> read_buffer{};
+  /// Who is in run(), if anybody.
+  std::atomic<std::thread::id> runner{};
+  /// Tasks that the loop's own callbacks posted. Not in Asio's queue, because Asio asks the kernel
+  /// for readiness between what was posted before and what was posted since: with three posts on
+  /// the way of a transfer, three system calls of ten.
+  std::deque<std::function<void()>> soon;
+
+  /// Calls `task` once the running callback has returned.
+  void later(std::function<void()> task);
+  void run_soon();
 };
 
 }  // namespace tillbridge::transport

@@ -184,7 +184,7 @@ void SocketConnection::write_later() {
   // Not at once: what the running callback writes goes out together.
   if (write_pending_ || state_ == State::closed) return;
   write_pending_ = true;
-  asio::post(loop_.context, [self = shared_from_this()] {
+  loop_.later([self = shared_from_this()] {
     self->write_pending_ = false;
     self->write_some();
   });

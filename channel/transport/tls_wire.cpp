@@ -32,13 +32,14 @@ struct SocketBio {
     auto& wire = *static_cast<TlsWire*>(BIO_get_data(bio));
     BIO_clear_retry_flags(bio);
     *got = 0;
-    if (wire.held_bytes() >= output_limit) {
+    if (wire.held_bytes() >= output_limit || std::exchange(wire.socket_empty_, false)) {
       BIO_set_retry_read(bio);
       return 0;
     }
     const SocketResult result =
         socket_receive(wire.fd_, std::span(reinterpret_cast<std::uint8_t*>(data), size));
     *got = result.bytes;
+    wire.socket_empty_ = result.bytes != 0 && result.bytes < size;
     if (result.status == WireStatus::would_block) BIO_set_retry_read(bio);
     if (result.status == WireStatus::closed) wire.at_end_ = true;
     if (result.status == WireStatus::failed) wire.socket_error_ = result.error;

@@ -54,7 +54,12 @@ TillSession::TillSession(transport::Loop& loop, StickRegistry& registry,
       registry_(registry),
       grace_(grace),
       events_(std::move(events)),
-      link_timer_(loop),
+      link_deadline_(loop,
+                     [this] {
+                       endpoint_.advance(loop_.now());
+                       pump();
+                     }),
+      close_timer_(loop),
       hello_timer_(loop),
       grace_timer_(loop) {
   till_ = {TillIdentity::Kind::certificate, till.name, till.fingerprint};
@@ -103,7 +108,7 @@ void TillSession::lost(const std::string& cause) {
   stream_.reset();
   if (over_) return;
   endpoint_.disconnected(loop_.now());
-  link_timer_.cancel();
+  link_deadline_.cancel();
   if (closing_ || !can_resume() || grants_.empty()) {
     if (!closing_) log::info("till " + name_ + " left: " + cause);
     over();
@@ -177,7 +182,7 @@ void TillSession::pump() {
     reading_paused_ = true;
     stream_->pause_reading();
   }
-  arm_timer();
+  if (!closing_) link_deadline_.set(endpoint_.next_deadline());
 }
 
 void TillSession::handle(link::Endpoint::Event event) {
@@ -417,19 +422,6 @@ void TillSession::flush() {
   if (!bytes.empty()) stream_->write(std::move(bytes));
 }
 
-void TillSession::arm_timer() {
-  if (closing_) return;
-  const auto deadline = endpoint_.next_deadline();
-  if (!deadline) {
-    link_timer_.cancel();
-    return;
-  }
-  link_timer_.arm(*deadline, [this] {
-    endpoint_.advance(loop_.now());
-    pump();
-  });
-}
-
 void TillSession::close(const std::string& reason) {
   if (closing_ || over_) return;
   closing_ = true;
@@ -446,7 +438,8 @@ void TillSession::close_stream() {
     return;
   }
   // A till that does not read any more does not keep its connection.
-  link_timer_.arm(loop_.now() + goodbye_within, [this] { over(); });
+  link_deadline_.cancel();
+  close_timer_.arm(loop_.now() + goodbye_within, [this] { over(); });
   stream_->close();
 }
 
@@ -461,7 +454,8 @@ void TillSession::over() {
   over_ = true;
   closing_ = true;
   grants_.clear();
-  link_timer_.cancel();
+  link_deadline_.cancel();
+  close_timer_.cancel();
   hello_timer_.cancel();
   grace_timer_.cancel();
   // A copy of the callback: it destroys this object and with it the original.

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "channel/link/endpoint.hpp"
+#include "channel/transport/deadline.hpp"
 #include "channel/transport/loop.hpp"
 #include "channel/transport/stream.hpp"
 #include "server/usb/conversation.hpp"
@@ -103,7 +104,6 @@ class TillSession {
   [[nodiscard]] std::string nothing_message() const;
   void drain_conversations();
   void flush();
-  void arm_timer();
   [[nodiscard]] bool has_room() const;
   void disconnect(const std::string& reason);
   void close_stream();
@@ -119,7 +119,8 @@ class TillSession {
   std::string address_;
   std::string name_;  // "kasse-03 at 192.0.2.7:51344", for the log
   link::Endpoint endpoint_{link::Side::server};
-  transport::Timer link_timer_;
+  transport::Deadline link_deadline_;  ///< of the endpoint
+  transport::Timer close_timer_;
   transport::Timer hello_timer_;
   transport::Timer grace_timer_;
   std::optional<Instant> waiting_since_;

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -35,6 +36,62 @@ TEST_F(LoopTest, RunsTasksOfOtherThreadsOneAtATime) {
   run_until([&] { return counted == threads * tasks; });
   for (std::thread& thread : posting) thread.join();
   EXPECT_EQ(counted, threads * tasks);
+}
+
+TEST_F(LoopTest, TasksOfTasksComeAfterThemInOrder) {
+  std::vector<int> order;
+  loop_.post([&] {
+    loop_.post([&] {
+      order.push_back(2);
+      loop_.post([&] {
+        order.push_back(4);
+        progress();
+      });
+    });
+    loop_.post([&] { order.push_back(3); });
+    order.push_back(1);
+  });
+  run_until([&] { return order.size() == 4; });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4}));
+}
+
+TEST_F(LoopTest, ATaskThatPostsItselfForEverHoldsNothingUp) {
+  std::function<void()> again = [&] { loop_.post(again); };
+  bool expired = false;
+  bool posted = false;
+  Timer timer(loop_);
+  loop_.post([&] {
+    again();
+    timer.arm(loop_.now() + std::chrono::milliseconds(1), [&] {
+      expired = true;
+      progress();
+    });
+  });
+  std::thread other([&] {
+    loop_.post([&] {
+      posted = true;
+      progress();
+    });
+  });
+  run_until([&] { return expired && posted; });
+  other.join();
+  EXPECT_TRUE(expired && posted);
+  again = [] {};
+}
+
+TEST_F(LoopTest, NothingRunsAfterStopUntilItRunsAgain) {
+  int ran = 0;
+  loop_.post([&] {
+    loop_.post([&] {
+      ++ran;
+      loop_.stop();
+    });
+    loop_.stop();
+  });
+  loop_.run();
+  EXPECT_EQ(ran, 0);
+  loop_.run();
+  EXPECT_EQ(ran, 1);
 }
 
 TEST_F(LoopTest, StopsFromAnotherThreadAndRunsAgain) {
