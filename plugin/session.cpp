@@ -48,6 +48,7 @@ void Session::channel_closed(ChannelId channel) {
 void Session::stop(std::function<void()> stopped) {
   stopping_ = true;
   deadline_.cancel();
+  for (const auto& [id, entry] : sticks_) tell_of_pipeline(*entry);
   uplink_->stop(std::move(stopped));
 }
 
@@ -173,6 +174,13 @@ void Session::retire(StickId stick, Entry& entry) {
       role_.complete(stick, std::move(completed->completion), loop_.now());
     }
   }
+  tell_of_pipeline(entry);
+}
+
+void Session::tell_of_pipeline(const Entry& entry) {
+  const auto* counters = entry.stick.pipeline();
+  if (counters == nullptr || counters->commands == 0) return;
+  log_.write(Level::info, "stick " + entry.label + ": " + counters->text());
 }
 
 void Session::send_unsent() {

@@ -29,6 +29,7 @@ struct Offer {
   std::string busid;
   std::string label;  ///< for the log
   rdpeusb::ResetPolicy reset = rdpeusb::ResetPolicy::soften;
+  bool pipeline = true;  ///< post and read ahead, if it is mass storage
 };
 
 /// Connects, and connects again for as long as it lives, with one log line per change of state. On
