@@ -143,7 +143,7 @@ void Pipeline::take_command(usb::Transfer transfer) {
   ++counters_.commands;
   command_ = *block;
   command_known_ = true;
-  fell_back_ = status_asked_ = read_failed_ = late_stall_ = shown_stall_ = false;
+  fell_back_ = status_asked_ = read_failed_ = late_stall_ = shown_stall_ = owes_retry_ = false;
   data_out_left_ = 0;
   const usb::TransferId session = transfer.id;
   const auto obstacle = was_ready ? why_not() : std::optional(FallBack::out_of_step);
@@ -170,7 +170,7 @@ void Pipeline::take_command(usb::Transfer transfer) {
 
 std::optional<Pipeline::FallBack> Pipeline::why_not() const noexcept {
   if (in_halted_ || out_halted_) return FallBack::halted;
-  const auto bulk = [](const Running& each) { return each.kind != Kind::control; };
+  const auto bulk = [](const Running& each) { return !is_control(each.kind); };
   if (std::any_of(running_.begin(), running_.end(), bulk) || !asks_.empty()) {
     return FallBack::busy;
   }
@@ -217,7 +217,9 @@ void Pipeline::read_ahead(std::uint32_t length) {
 }
 
 bool Pipeline::answer_in() {
-  if (asks_.empty() || unsettled() || running(Kind::continuation)) return false;
+  if (asks_.empty() || unsettled() || running(Kind::continuation) || running(Kind::retry)) {
+    return false;
+  }
   TransferStatus status = TransferStatus::stall;
   if (mode_ == Mode::dead) {
     give(take_first(asks_).id, dead_status_);
@@ -321,7 +323,8 @@ Pipeline::Running& Pipeline::start(Kind kind, usb::TransferId session, usb::Tran
   running.length =
       transfer.in() ? transfer.length : static_cast<std::uint32_t>(transfer.data.size());
   running.setup = transfer.setup;
-  const bool out = kind != Kind::control && !transfer.in();
+  running.short_not_ok = transfer.short_not_ok;
+  const bool out = !is_control(kind) && !transfer.in();
   if (out) ++outs_sent_;
   running.outs_sent = outs_sent_;
   outputs_.emplace_back(Submit{std::move(transfer)});

@@ -134,9 +134,13 @@ class Pipeline {
     forwarded,     ///< as the session made it
     posted,        ///< OUT; `session` is 0 as soon as it was completed
     ahead,         ///< a read in advance
+    retry,         ///< CLEAR_FEATURE(HALT) in place of the session's
     continuation,  ///< the rest of the first of asks_
     control
   };
+  static constexpr bool is_control(Kind kind) noexcept {
+    return kind == Kind::control || kind == Kind::retry;
+  }
   /// What the stick was given and has not completed.
   struct Running {
     usb::TransferId id = 0, session = 0;
@@ -210,7 +214,10 @@ class Pipeline {
   bool late_stall_ = false;          ///< the session has to be told of a stalled data-out
   bool shown_stall_ = false;         ///< it was, on the IN endpoint, which is not really halted
   usb::TransferStatus dead_status_ = usb::TransferStatus::stall;  ///< while Mode::dead
-  bool in_halted_ = false, out_halted_ = false;                   ///< as the stick said
+  /// The shown stall took the one retry that class drivers give a stalled status: should that
+  /// really stall now, the retry is made here.
+  bool owes_retry_ = false;
+  bool in_halted_ = false, out_halted_ = false;  ///< as the stick said
   bool gone_ = false;
 
   PacketStream stream_{512};

@@ -28,6 +28,7 @@ void Pipeline::complete(usb::Completion completion) {
       forwarded_ended(ended, std::move(completion));
       break;
     case Kind::control:
+    case Kind::retry:
       control_ended(ended, std::move(completion));
       break;
   }
@@ -112,6 +113,12 @@ void Pipeline::continuation_ended(usb::Completion completion) {
 
 void Pipeline::forwarded_ended(const Running& ended, usb::Completion completion) {
   const bool in = (ended.endpoint & 0x80U) != 0;
+  if (in && completion.status == TransferStatus::stall && completion.data.empty() &&
+      std::exchange(owes_retry_, false)) {
+    asks_.insert(asks_.begin(), {ended.session, ended.length, ended.short_not_ok, {}});
+    start(Kind::retry, 0, usb::control_transfer(ended.session, usb::clear_halt(place_->in)));
+    return;
+  }
   if (completion.status == TransferStatus::stall) {
     (in ? in_halted_ : out_halted_) = true;
   } else if (in && (completion.status == TransferStatus::success ||

@@ -48,8 +48,7 @@ bool Pipeline::touches(const usb::SetupPacket& setup, std::uint8_t endpoint) con
 bool Pipeline::in_the_way(const Running& running, const usb::SetupPacket& setup) const noexcept {
   const bool ours =
       running.kind == Kind::ahead || (running.kind == Kind::posted && running.session == 0);
-  return ours && is_barrier(setup) && touches(setup, running.endpoint) &&
-         !clears_shown_stall(setup);
+  return ours && is_barrier(setup) && touches(setup, running.endpoint);
 }
 
 void Pipeline::make_way(const usb::SetupPacket& setup) {
@@ -75,6 +74,7 @@ void Pipeline::carry_out(usb::Transfer transfer) {
       start(Kind::control, 0, usb::control_transfer(session, usb::clear_halt(place_->out)));
     } else {
       transfer.setup = usb::clear_halt(place_->out);
+      owes_retry_ = true;
     }
   }
   start(Kind::control, session, std::move(transfer));
@@ -85,7 +85,7 @@ void Pipeline::forget_command() {
   mode_ = Mode::plain;
   stream_.clear();
   data_out_left_ = 0;
-  command_known_ = status_asked_ = read_failed_ = late_stall_ = shown_stall_ = false;
+  command_known_ = status_asked_ = read_failed_ = late_stall_ = shown_stall_ = owes_retry_ = false;
 }
 
 void Pipeline::control_ended(const Running& running, usb::Completion completion) {
@@ -108,7 +108,7 @@ void Pipeline::control_ended(const Running& running, usb::Completion completion)
       if (request) in_halted_ = out_halted_ = false;  // Bulk-Only Transport 3.1 keeps them
       const bool bulk_idle =
           std::none_of(running_.begin(), running_.end(),
-                       [](const Running& each) { return each.kind != Kind::control; });
+                       [](const Running& each) { return !is_control(each.kind); });
       if (running.outs_sent == outs_sent_ && bulk_idle) {
         mode_ = Mode::ready;
         fell_back_ = false;

@@ -130,8 +130,9 @@ class Rig {
   }
   [[nodiscard]] bool is_open(usb::TransferId id) const { return open_.contains(id); }
 
-  /// The next thing happens, whenever that is. False: nothing does by itself.
-  bool step() {
+  /// The next thing happens, whenever that is. False: nothing does by itself, or not before
+  /// `limit`, which it is now.
+  bool step(std::optional<Instant> limit = {}) {
     std::optional<Instant> next;
     const auto consider = [&](std::optional<Instant> at) {
       if (at && (!next || *at < *next)) next = at;
@@ -139,6 +140,10 @@ class Rig {
     if (!to_stick_.empty()) consider(to_stick_.front().at);
     if (!to_session_.empty()) consider(to_session_.front().first);
     if (!gone_) consider(stick_.next_deadline());
+    if (limit && (!next || *next > *limit)) {
+      now = std::max(now, *limit);
+      return false;
+    }
     if (!next) return false;
     now = std::max(now, *next);
     if (!to_session_.empty() && to_session_.front().first <= now) {
