@@ -231,6 +231,8 @@ bool Pipeline::answer_in() {
     give(take_first(asks_).id, status);
     return true;
   }
+  // What was asked behind CLEAR_FEATURE(HALT) is not to meet the halt.
+  if (stream_.halted() && running(Kind::control)) return false;
   if (stream_.fill(asks_.front(), status)) {
     answer(take_first(asks_), status, true);
     return true;

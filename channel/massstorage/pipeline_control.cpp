@@ -76,6 +76,11 @@ void Pipeline::carry_out(usb::Transfer transfer) {
       transfer.setup = usb::clear_halt(place_->out);
       owes_retry_ = true;
     }
+  } else if (barrier && data_out_left_ > 0 && mode_ == Mode::command) {
+    // The session knows something of the command that the pipeline does not: each of its transfers
+    // waits for the stick again.
+    fall_back(FallBack::interrupted);
+    data_out_left_ = 0;
   }
   start(Kind::control, session, std::move(transfer));
 }
