@@ -296,7 +296,6 @@ void ServerUplink::send(StickId stick, Bytes bytes) {
   const auto found = sticks_.find(stick);
   if (found == sticks_.end() || !endpoint_) return;
   endpoint_->send(found->second, std::move(bytes), loop_.now());
-  flush();
   blocked_ = !can_send();
 }
 

@@ -85,6 +85,7 @@ void Session::pump() {
     }
   }
   pumping_ = false;
+  uplink_->flush();
   deadline_.set(role_.next_deadline());
 }
 
@@ -191,6 +192,7 @@ void Session::send_unsent() {
       uplink_->send(id, std::move(bytes));
     }
   }
+  uplink_->flush();
 }
 
 std::string Session::label(StickId stick) const {

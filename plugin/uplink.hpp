@@ -54,8 +54,10 @@ class Uplink {
 
   virtual void start(Events events) = 0;
   [[nodiscard]] virtual bool can_send() const = 0;
-  /// Bytes of the stick's USB/IP conversation. Check can_send() first.
+  /// Bytes of the stick's USB/IP conversation. Check can_send() first. They may wait for flush(),
+  /// so that what belongs together goes out as one piece.
   virtual void send(StickId stick, Bytes bytes) = 0;
+  virtual void flush() = 0;
   /// The stick is imported and its descriptors are read: it works.
   virtual void usable(StickId stick) = 0;
   /// Done with the stick.
