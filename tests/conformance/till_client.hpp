@@ -67,6 +67,11 @@ class TillClient final : public Client {
   /// Transfers that the device has and has not ended.
   [[nodiscard]] std::size_t running() const { return running_.size(); }
   [[nodiscard]] std::size_t submitted() const { return submitted_; }
+  /// Of them, to this endpoint address; control transfers do not count.
+  [[nodiscard]] std::size_t submitted_to(std::uint8_t endpoint) const {
+    const auto found = by_endpoint_.find(endpoint);
+    return found == by_endpoint_.end() ? 0 : found->second;
+  }
   [[nodiscard]] std::size_t cancelled() const { return cancelled_; }
   /// Things that must not happen, whatever the server says.
   [[nodiscard]] const std::vector<std::string>& faults() const { return faults_; }
@@ -117,6 +122,9 @@ class TillClient final : public Client {
   }
   void handle(const rdpeusb::TillRole::Submit& submit) {
     ++submitted_;
+    if (submit.transfer.type != usb::TransferType::control) {
+      ++by_endpoint_[submit.transfer.endpoint];
+    }
     if (!running_.insert(submit.transfer.id).second) fault("a transfer id that is in use");
     device_->submit(submit.transfer, now_);
   }
@@ -141,6 +149,7 @@ class TillClient final : public Client {
   std::deque<Event> events_;
   std::set<usb::TransferId> running_;
   std::size_t submitted_ = 0, cancelled_ = 0;
+  std::map<std::uint8_t, std::size_t> by_endpoint_;
   bool in_session_ = false;
   std::vector<std::string> faults_;
   std::vector<Message> sent_;
