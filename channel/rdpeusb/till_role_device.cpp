@@ -11,6 +11,20 @@
 
 namespace tillbridge::rdpeusb::till {
 
+namespace {
+
+/// A TS_URB may list 64 KiB of interfaces and pipes: a thousand of them that wait are worth
+/// counting.
+std::size_t listed_bytes(const std::vector<pdu::InterfaceInformation>& interfaces) {
+  std::size_t bytes = 0;
+  for (const auto& interface : interfaces) {
+    bytes += sizeof(interface) + interface.pipes.size() * sizeof(pdu::PipeInformation);
+  }
+  return bytes;
+}
+
+}  // namespace
+
 DeviceChannel::DeviceChannel(ChannelId channel, std::uint32_t usb_device, Stick& stick,
                              Outputs& outputs)
     : channel_(channel), usb_device_(usb_device), stick_(stick), outputs_(outputs) {}
@@ -173,11 +187,15 @@ Status DeviceChannel::handle(const pdu::BadRequest& message, Instant) {
 }
 
 void DeviceChannel::admit(RequestId id, Request request, Instant now) {
+  request.bytes = request.output_buffer_size;
+  if (const auto* select = std::get_if<SelectConfigurationPlan>(&request.plan)) {
+    request.bytes += listed_bytes(select->interfaces);
+  }
   const std::size_t transfers = requests_.size() + stick_.abandoned();
   const std::size_t bytes = outstanding_bytes_ + stick_.abandoned_bytes();
   if (transfers >= limits::transfers_in_flight_per_device ||
       request.output_buffer_size > limits::transfer_bytes ||
-      bytes + request.output_buffer_size > limits::transfer_bytes_in_flight_per_device) {
+      bytes + request.bytes > limits::transfer_bytes_in_flight_per_device) {
     request.plan = Failure(failure::no_resources);
   }
   if (const auto* refused = std::get_if<Failure>(&request.plan)) {
@@ -187,7 +205,7 @@ void DeviceChannel::admit(RequestId id, Request request, Instant now) {
     send_completion(id, request, outcome);
     return;
   }
-  outstanding_bytes_ += request.output_buffer_size;
+  outstanding_bytes_ += request.bytes;
   request.arrival = ++arrivals_;
   if (const auto* control = std::get_if<ControlPlan>(&request.plan)) {
     if (control->timeout_ms != 0) {
@@ -229,7 +247,7 @@ void DeviceChannel::finish(RequestId id, const Outcome& outcome) {
   requests_.erase(found);  // from here on the id is free: the server may reuse it
   send_completion(id, request, outcome);
 
-  outstanding_bytes_ -= request.output_buffer_size;
+  outstanding_bytes_ -= request.bytes;
   if (request.state == Request::State::held_back) {
     held_back_.erase(std::remove(held_back_.begin(), held_back_.end(), id), held_back_.end());
   }

@@ -49,6 +49,7 @@ class DeviceChannel {
     bool in = true;              ///< the message's direction
     std::uint32_t output_buffer_size = 0;
     Plan plan;
+    std::size_t bytes = 0;  ///< kept for it while it is in the table
 
     State state = State::held_back;
     std::uint64_t arrival = 0;             ///< counts admissions: which of two came first
