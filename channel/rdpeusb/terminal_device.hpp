@@ -123,7 +123,7 @@ class Device {
 
   /// An io_control() whose end was not passed on yet.
   struct Control {
-    std::uint32_t request = 0;
+    std::optional<std::uint32_t> request;  ///< none: it ended here, nothing was sent
     Instant deadline{};
     std::optional<IoControlEnd> end;
   };
