@@ -46,8 +46,14 @@ class TillClient final : public Client {
   }
   [[nodiscard]] std::optional<Event> next(Duration patience) override {
     const Instant deadline = now_ + patience;
+    std::size_t standing = 0;  // turns in which time did not move
     while (events_.empty()) {
-      const auto due = next_deadline();
+      auto due = next_deadline();
+      standing = due && *due <= now_ ? standing + 1 : 0;
+      if (standing > most_turns) {
+        fault("a deadline that has passed is still the next one");
+        due.reset();
+      }
       if (!due || *due > deadline) {
         move_to(deadline);
         break;
@@ -139,6 +145,8 @@ class TillClient final : public Client {
   void handle(const rdpeusb::TillRole::DeviceLeftSession&) { in_session_ = false; }
   void handle(const rdpeusb::TillRole::Event&) {}
   void fault(std::string text) { faults_.push_back(std::move(text)); }
+
+  static constexpr std::size_t most_turns = 10'000;
 
   std::unique_ptr<simulator::Device> device_;
   rdpeusb::TillRole role_;
