@@ -188,7 +188,7 @@ TEST(Cve, CVE_2026_24675_use_after_a_select_that_failed) {
   const Ended ended = sticks->next_ended();
   EXPECT_EQ(ended.status, status::interface_not_found);
   EXPECT_EQ(ended.hresult, pdu::hresult::general_failure);
-  EXPECT_TRUE(std::holds_alternative<std::monostate>(ended.body)) << "the bare header";
+  EXPECT_EQ(ended.body, pdu::TsUrbResult::Body(pdu::SelectInterfaceResult{}));
   sticks->bulk_in(2, pipe, 64);
   EXPECT_EQ(sticks->next_ended().status, status::invalid_pipe_handle);
   for (const auto reset : {function::abort_pipe, function::sync_reset_pipe,

@@ -252,6 +252,22 @@ TEST(TillSelect, ConfigurationFailures) {
   }
 }
 
+// IronRDP's server closes the channel when a function's result lacks what is its own.
+TEST(TillSelect, AFailureHasTheShapeOfItsFunction) {
+  namespace function = pdu::urb_function;
+  Conversation talk;
+  talk.bring_up(storage_stick());
+  talk.select_storage();
+  talk.select_interface(1, talk.configuration, 7, 0);
+  EXPECT_EQ(talk.next_ended().body, pdu::TsUrbResult::Body(pdu::SelectInterfaceResult{}));
+  talk.transfer_in(2, function::isochronous_transfer, pdu::IsochronousTransfer{}, 64);
+  EXPECT_EQ(talk.next_ended().body, pdu::TsUrbResult::Body(pdu::IsochronousResult{}));
+  talk.transfer_in(3, function::get_current_frame_number, pdu::PipeRequest{}, 0);  // 4 too long
+  EXPECT_EQ(talk.next_ended().body, pdu::TsUrbResult::Body(pdu::FrameNumberResult{}));
+  talk.transfer_in(4, function::abort_pipe, pdu::PipeRequest{77}, 0);
+  EXPECT_EQ(talk.next_ended().body, pdu::TsUrbResult::Body{}) << "the bare header";
+}
+
 // A header-only or lying descriptor.
 TEST(TillSelect, TruncatedDescriptorsAreRefused) {
   for (const std::size_t size : std::initializer_list<std::size_t>{1, 5, 9, 31}) {
