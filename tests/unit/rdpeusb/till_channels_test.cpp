@@ -159,6 +159,21 @@ TEST(TillChannels, OutOfSequenceIsIgnored) {
   EXPECT_THAT(talk.order, IsEmpty());
 }
 
+TEST(TillChannels, ADeviceChannelWithoutCapabilityExchangeIsTaken) {
+  Conversation talk;
+  talk.add(1, storage_stick());
+  talk.open(1);
+  talk.handshake(1);
+  talk.forget();
+  talk.open(2);
+  talk.say(2, created_from_server);
+  talk.expect_sent(2, created_from_till);
+  talk.say(2, release_notification);
+  EXPECT_EQ(announcement(talk.next_sent(2)).device_count, 1U);
+  talk.say(2, "01000040 00000000 01000000");  // IronRDP's server releases the device sink, too
+  EXPECT_TRUE(talk.quiet(2));
+}
+
 TEST(TillChannels, UnknownFunctionsAndQueriesGetTheEightByteReply) {
   Conversation talk;
   talk.bring_up(storage_stick());
