@@ -312,6 +312,8 @@ void Device::send_of_opening(Opening::Request request) {
                 Asked{transfer->in, true, transfer->output_buffer_size}};
   } else if (auto* cancel = std::get_if<pdu::CancelRequest>(&request)) {
     cancel->request = next_request_id();
+  } else if (const auto* callback = std::get_if<pdu::RegisterRequestCallback>(&request)) {
+    if (callback->count == 0) end_no_ack();  // there is no interface left to answer on
   }
   outputs_.emplace_back(
       std::visit([](const auto& message) { return pdu::encode(message); }, request));
@@ -326,7 +328,7 @@ void Device::give_up_opening() {
   }
 }
 
-void Device::end_opening() {
+void Device::end_no_ack() {
   std::erase_if(requests_, [](const auto& request) { return request.second.step == Step::no_ack; });
 }
 

@@ -70,7 +70,7 @@ class Device {
   /// Cancels the request that is awaited; its completion is dropped if it still comes.
   void give_up_opening();
   /// From now on an answer to a request with NoAck is one for no request.
-  void end_opening();
+  void end_no_ack();
   /// What a hub driver says to a device that it lets go.
   void take_leave();
 

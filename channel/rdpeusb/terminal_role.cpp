@@ -265,7 +265,7 @@ void TerminalRole::proceed(Channel& channel, Instant now) {
   for (const std::string& finding : opening.findings())
     outputs_.emplace_back(Event{Level::warning, channel.name() + ": " + finding, true});
   if (!opening.done()) return;
-  channel.io->end_opening();
+  channel.io->end_no_ack();
   channel.opening.reset();
   channel.state = State::running;
   channel.deadline.reset();
