@@ -377,7 +377,8 @@ struct Describe {
     return about;
   }
   Description operator()(const IoControlCompletion& pdu) const {
-    Description about{"IOCONTROL_COMPLETION", ending(usbd_status::success, pdu.hresult),
+    const bool good = pdu.hresult == hresult::ok;
+    Description about{"IOCONTROL_COMPLETION", good ? "success" : hresult::text(pdu.hresult),
                       request(pdu.address, function_id::io_control_completion)};
     append(about.fields, {field("RequestId", pdu.request), field("HResult", pdu.hresult),
                           field("Information", pdu.information),
