@@ -30,7 +30,7 @@ def verdicts(terminal):
 
 def test_every_case(c):
     config = board(c)
-    terminal = conformance(c, "--cases", "all", "--case-silence", "100")
+    terminal = conformance(c, "--cases", "all", "--case-silence", "50")
     began = time.monotonic()
     c.client(terminal.port, config)
     code = terminal.wait(120)
