@@ -138,19 +138,19 @@ TEST_F(WindowsSession, EverythingIsSaidInTheDocumentedOrder) {
       "TRANSFER_IN_REQUEST GET_DESCRIPTOR_FROM_DEVICE (0x000B) 18",
       "TRANSFER_IN_REQUEST GET_MS_FEATURE_DESCRIPTOR (0x002A) 16",
       "IO_CONTROL GET_PORT_STATUS (0x00220013) 4",
-      "REGISTER_REQUEST_CALLBACK 0",
-      "QUERY_DEVICE_TEXT 0 1031",
-      "QUERY_DEVICE_TEXT 1 1031",
-      "QUERY_DEVICE_TEXT 0 0",
-      "REGISTER_REQUEST_CALLBACK 1",
-      "TRANSFER_IN_REQUEST GET_DESCRIPTOR_FROM_DEVICE (0x000B) 18",
       "IO_CONTROL GET_PORT_STATUS (0x00220013) 0",
       "TRANSFER_IN_REQUEST GET_DESCRIPTOR_FROM_DEVICE (0x000B) 0",
       "INTERNAL_IO_CONTROL QUERY_BUS_TIME (0x00224000) 4",
       "TRANSFER_IN_REQUEST GET_CURRENT_FRAME_NUMBER (0x0007) 0",
       "TRANSFER_OUT_REQUEST ISOCH_TRANSFER (0x000A) 0",
       "CANCEL_REQUEST",
-      "IO_CONTROL GET_PORT_STATUS (0x00220013) 4"};
+      "IO_CONTROL GET_PORT_STATUS (0x00220013) 4",
+      "REGISTER_REQUEST_CALLBACK 0",
+      "QUERY_DEVICE_TEXT 0 1031",
+      "QUERY_DEVICE_TEXT 1 1031",
+      "QUERY_DEVICE_TEXT 0 0",
+      "REGISTER_REQUEST_CALLBACK 1",
+      "TRANSFER_IN_REQUEST GET_DESCRIPTOR_FROM_DEVICE (0x000B) 18"};
   std::vector<std::string> expected;
   for (const std::string& message : handshake) expected.push_back("1 " + message);
   for (const std::string& message : handshake) expected.push_back("2 " + message);
@@ -159,7 +159,7 @@ TEST_F(WindowsSession, EverythingIsSaidInTheDocumentedOrder) {
   EXPECT_EQ(wrong_answers_, std::vector<std::string>());
   EXPECT_EQ(arrived_.front().announced.description, "TSE");
   // Each question was answered before the next one, and the last request by the last message.
-  EXPECT_EQ(messages_.back(), "< 2 IOCONTROL_COMPLETION GET_PORT_STATUS (0x00220013): success");
+  EXPECT_EQ(messages_.back(), "< 2 URB_COMPLETION GET_DESCRIPTOR_FROM_DEVICE (0x000B): success");
   // The stick saw descriptors being read, and nothing that changes it.
   for (const usb::SetupPacket& setup : on_the_stick_) EXPECT_EQ(setup.request_type, 0x80);
 }
