@@ -29,15 +29,16 @@ def verdicts(terminal):
 
 
 def test_every_case(c):
+    results = c.build / "tests/conformance/over_rdp.jsonl"
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.unlink(missing_ok=True)  # those of an earlier run say nothing about this one
     config = board(c)
     terminal = conformance(c, "--cases", "all", "--case-silence", "50")
     began = time.monotonic()
     c.client(terminal.port, config)
     code = terminal.wait(120)
     cases = verdicts(terminal)
-    folder = c.build / "tests/conformance"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "over_rdp.jsonl").write_text("".join(json.dumps(line) + "\n" for line in cases.values()))
+    results.write_text("".join(json.dumps(line) + "\n" for line in cases.values()))
     print(f"{len(cases)} cases in {time.monotonic() - began:.1f} s")
     for case in cases.values():
         assert case["verdict"] == "passed", case["text"]
