@@ -414,7 +414,12 @@ void TerminalRole::forget(ChannelId channel, const std::string& reason) {
   if (gone->io) {
     gone->io->close();
     drain(*gone);
-    if (gone->state == State::running) outputs_.emplace_back(DeviceGone{gone->device, reason});
+  }
+  if (gone->state == State::running) {
+    outputs_.emplace_back(DeviceGone{gone->device, reason});
+  } else if (gone->io) {
+    // Nobody else will hear of it: the owner does not know the device yet.
+    event(Level::warning, gone->name() + " went away before it could be used: " + reason);
   } else {
     event(Level::info, gone->name() + " was closed: " + reason);
   }
