@@ -290,9 +290,14 @@ void TillRole::complete(DeviceId id, usb::Completion completion, Instant now) {
   Offered& offered = found->second;
   const auto flight = offered.stick->land(completion);
   if (!flight) return;
-  if (flight->request && offered.channel) {
+  if (offered.channel) {
     const auto& io = channels_.at(*offered.channel).io;
-    if (io) io->complete(*flight->request, std::move(completion), now);
+    if (!io) return;
+    if (flight->request) {
+      io->complete(*flight->request, std::move(completion), now);
+    } else {
+      io->abandoned_ended(now);
+    }
     return;
   }
   forget_if_drained(id);

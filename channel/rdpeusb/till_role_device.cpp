@@ -48,6 +48,10 @@ void DeviceChannel::complete(std::uint32_t request, usb::Completion completion, 
   pump(now);
 }
 
+void DeviceChannel::abandoned_ended(Instant now) {
+  pump(now);
+}
+
 void DeviceChannel::advance(Instant now) {
   std::vector<RequestId> expired;
   for (auto& [id, request] : requests_) {
@@ -317,20 +321,24 @@ void DeviceChannel::pump(Instant now) {
 }
 
 bool DeviceChannel::must_wait(const Request& request) const {
+  const auto* transfer = std::get_if<PipeTransferPlan>(&request.plan);
+  const auto* reset = std::get_if<ResetPipePlan>(&request.plan);
+  // These do not reach the stick, and what is on a dead handle can be refused at once.
+  if (std::holds_alternative<AbortPipePlan>(request.plan) ||
+      std::holds_alternative<FrameNumberPlan>(request.plan) ||
+      (transfer != nullptr && pipes_.count(transfer->pipe) == 0) ||
+      (reset != nullptr && (!reset->on_device || pipes_.count(reset->pipe) == 0))) {
+    return false;
+  }
+  // What an earlier registration left half done: until it has ended nobody can tell what the stick
+  // has.
+  if (stick_.unsettled()) return true;
   if (barrier_ == Barrier::none) return false;
   // A port reset ends whatever is under way, except another one.
   if (std::holds_alternative<PortResetPlan>(request.plan)) {
     return std::holds_alternative<PortResetPlan>(requests_.at(barrier_holder_).plan);
   }
-  // What is on a dead handle can be refused at once.
-  if (const auto* transfer = std::get_if<PipeTransferPlan>(&request.plan)) {
-    return barrier_ == Barrier::device && pipes_.count(transfer->pipe) != 0;
-  }
-  if (const auto* reset = std::get_if<ResetPipePlan>(&request.plan)) {
-    return reset->on_device && pipes_.count(reset->pipe) != 0;
-  }
-  return !std::holds_alternative<AbortPipePlan>(request.plan) &&
-         !std::holds_alternative<FrameNumberPlan>(request.plan);
+  return transfer == nullptr || barrier_ == Barrier::device;
 }
 
 }  // namespace tillbridge::rdpeusb::till

@@ -35,6 +35,8 @@ class DeviceChannel {
   Status receive(const pdu::FromServer& message, Instant now);
   /// The end of a transfer that serves `request`.
   void complete(std::uint32_t request, usb::Completion completion, Instant now);
+  /// The end of one that nobody waits for any more.
+  void abandoned_ended(Instant now);
   void advance(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 

@@ -236,6 +236,31 @@ TEST(TillStorms, RegistrationsThatComeAndGo) {
   sticks.expect_other_alive();
 }
 
+// A driver stack goes away while the stick changes its configuration, and the next one comes at
+// once. What that asks for must not be planned from the old configuration: a reset of its pipes
+// would reach endpoints that the new one does not have.
+TEST(TillStorms, ARegistrationWaitsForWhatTheOneBeforeLeftHalfDone) {
+  TwoSticks sticks;
+  sticks->select_configuration(1, gadget_configuration(2), {Conversation::interface(0)});
+  const auto left_behind = sticks->next_submit();
+  sticks->register_callback(0);
+  sticks->register_callback(1);
+  sticks->forget();
+  sticks->transfer_in(2, function::clear_feature_to_endpoint, pdu::FeatureRequest{0, 0x81}, 0);
+  sticks->transfer_in(3, function::get_configuration, pdu::NoParameters{}, 1);
+  sticks->io_control(4, pdu::io_control_code::reset_port, 0);
+  sticks->cancel(3);
+  EXPECT_EQ(sticks->next_ended().request, 3U);
+  sticks->bulk_in(5, sticks->in_pipe, 4);
+  EXPECT_EQ(sticks->next_ended().status, status::invalid_pipe_handle);
+  EXPECT_THAT(sticks->submitted, IsEmpty());
+  sticks->end(left_behind, TransferStatus::success);
+  EXPECT_EQ(sticks->next_ended().status, status::invalid_parameter) << "no 81 any more";
+  EXPECT_EQ(sticks->next_ended().request, 4U);
+  EXPECT_THAT(sticks->submitted, IsEmpty());
+  sticks.expect_other_alive();
+}
+
 TEST(TillStorms, RetractionsThatNeverEnd) {
   TwoSticks sticks;
   sticks->bulk_in(1, sticks->in_pipe, 64);
