@@ -50,7 +50,7 @@ def test_one_case_for_each_session(c):
     """For clients that do not start anew on a second control channel: each has to connect for its case."""
     config = board(c)
     wanted = ["BVT_EUSB_OperateIo_TransferIn", "S3_EUSB_OperateIo_OSRFX2_BargraphDisplay"]
-    terminal = conformance(c, "--cases", ",".join(wanted), "--cases-per-session", "1")
+    terminal = conformance(c, "--cases", ",".join(wanted), "--cases-per-session", "1", "--case-silence", "50")
     for number in range(len(wanted)):
         c.client(terminal.port, config, name=f"xfreerdp3-{number}").wait(60)
     assert terminal.wait(30) == 0, terminal.text()
@@ -62,7 +62,7 @@ def test_a_client_that_dies_fails_its_case_and_the_next_one_goes_on(c):
     config = board(c, flip_every_ms=0)
     transcript = c.directory / "transcript"
     terminal = conformance(c, "--cases", "S3_EUSB_OperateIo_OSRFX2_InterruptIn,BVT_EUSB_OperateIo_TransferIn",
-                           "--case-silence", "3000", "--transcript", transcript)
+                           "--case-silence", "2000", "--transcript", transcript)
     client = c.client(terminal.port, config)
     deadline = time.monotonic() + 60
     while not transcript.exists() or "BULK_OR_INTERRUPT_TRANSFER" not in transcript.read_text():
@@ -82,7 +82,7 @@ def test_the_switches_are_flipped_by_hand(c):
     extra, bench = c.test_bench()
     config = board(c, extra=extra, flip_every_ms=0)
     transcript = c.directory / "transcript"
-    terminal = conformance(c, "--cases", "S3_EUSB_OperateIo_OSRFX2_InterruptIn", "--case-silence", "3000",
+    terminal = conformance(c, "--cases", "S3_EUSB_OperateIo_OSRFX2_InterruptIn", "--case-silence", "2000",
                            "--transcript", transcript, "--transcript-data")
     c.client(terminal.port, config)
     position = 0
