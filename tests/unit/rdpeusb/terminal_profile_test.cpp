@@ -152,6 +152,7 @@ TEST_F(WindowsSession, EverythingIsSaidInTheDocumentedOrder) {
       "REGISTER_REQUEST_CALLBACK 1",
       "TRANSFER_IN_REQUEST GET_DESCRIPTOR_FROM_DEVICE (0x000B) 18"};
   std::vector<std::string> expected;
+  expected.reserve(2 * handshake.size() + opening.size());
   for (const std::string& message : handshake) expected.push_back("1 " + message);
   for (const std::string& message : handshake) expected.push_back("2 " + message);
   for (const std::string& message : opening) expected.push_back("2 " + message);
@@ -198,7 +199,7 @@ TEST_F(WindowsSession, LeaveIsTakenAtLogOff) {
 class WindowsConversation : public ::testing::Test {
  protected:
   std::optional<TerminalConversation> with_{std::in_place, Profile::windows};
-  static constexpr pdu::Address completion_{0, 0};
+  static constexpr pdu::Address completion_address{0, 0};
 
   void announce(std::uint32_t usb_device = 0) {
     usb_device_ = usb_device;
@@ -246,19 +247,22 @@ class WindowsConversation : public ::testing::Test {
   }
   void complete(const pdu::IoControl& control, std::uint32_t hresult, std::uint32_t information,
                 const Bytes& data) {
-    pdu::IoControlCompletion pdu{completion_, control.request, hresult, information, 0, data};
+    pdu::IoControlCompletion pdu{
+        completion_address, control.request, hresult, information, 0, data};
     with_->say(11, pdu::encode(pdu));
   }
   void complete(const pdu::TransferRequest& transfer, const Bytes& data) {
     if (data.empty()) return no_data(transfer, 0, 0, 0);
-    with_->say(11, pdu::encode(
-                       pdu::UrbCompletion{completion_, transfer.urb.request, {0, 0, {}}, 0, data}));
+    with_->say(11, pdu::encode(pdu::UrbCompletion{
+                       completion_address, transfer.urb.request, {0, 0, {}}, 0, data}));
   }
   void no_data(const pdu::TransferRequest& transfer, std::uint32_t status, std::uint32_t hresult,
                std::uint32_t size, pdu::TsUrbResult::Body body = {}) {
-    with_->say(
-        11, pdu::encode(pdu::UrbCompletionNoData{
-                completion_, transfer.urb.request, {0, status, std::move(body)}, hresult, size}));
+    with_->say(11, pdu::encode(pdu::UrbCompletionNoData{completion_address,
+                                                        transfer.urb.request,
+                                                        {0, status, std::move(body)},
+                                                        hresult,
+                                                        size}));
   }
   /// The one wrong answer that was found.
   std::string found() {
@@ -332,8 +336,8 @@ TEST_F(WindowsConversation, AnswersThatAreWrongAreNamed) {
        [this](const pdu::FromServer& message) {
          const auto* read = urb(message, pdu::urb_function::get_descriptor_from_device);
          if (read == nullptr || read->output_buffer_size != 0) return false;
-         with_->say(11, pdu::encode(
-                            pdu::UrbCompletion{completion_, read->urb.request, {0, 0, {}}, 0, {}}));
+         with_->say(11, pdu::encode(pdu::UrbCompletion{
+                            completion_address, read->urb.request, {0, 0, {}}, 0, {}}));
          return true;
        }},
       {"GET_DESCRIPTOR (whole configuration): 9 bytes instead of 32",
@@ -392,7 +396,8 @@ TEST_F(WindowsConversation, ASilentClientCostsTimeButNotTheDevice) {
   EXPECT_TRUE(with_->closed.empty());
   EXPECT_GE(cancelled, 10) << "what is given up is cancelled";
   // A late answer is one to a cancelled request.
-  with_->say(11, pdu::encode(pdu::UrbCompletionNoData{completion_, 0, {0, 0xC0010000, {}}, 0, 0}));
+  with_->say(
+      11, pdu::encode(pdu::UrbCompletionNoData{completion_address, 0, {0, 0xC0010000, {}}, 0, 0}));
   EXPECT_TRUE(with_->closed.empty());
 }
 
