@@ -600,8 +600,7 @@ class Model {
       });
     };
     const bool configures = has_function(pdu::urb_function::select_configuration);
-    const auto description = describe(device, 1);
-    const auto* configuration = description.find_configuration(stick.configuration);
+    const auto* configuration = any_stick().find_configuration(stick.configuration);
     if (const auto* set = std::get_if<usb::SetConfiguration>(&*host)) {
       require(set->value <= 2, "a configuration that it has");
       require(configures || (resets && stick.policy == ResetPolicy::pass), "asked for as such");
@@ -642,11 +641,16 @@ class Model {
     oldest->submitted = true;
   }
 
+  /// They all have the same configurations.
+  static const usb::DeviceDescription& any_stick() {
+    static const usb::DeviceDescription description = describe(1, 1);
+    return description;
+  }
+
   [[nodiscard]] const usb::EndpointDescriptor* find_endpoint(DeviceId device,
                                                              std::uint8_t address) const {
-    static const usb::DeviceDescription description = describe(1, 1);
     const ModelStick& stick = sticks.at(device);
-    const auto* configuration = description.find_configuration(stick.configuration);
+    const auto* configuration = any_stick().find_configuration(stick.configuration);
     if (configuration == nullptr) return nullptr;
     for (const auto& interface : configuration->interfaces) {
       const auto alternate = stick.alternates.find(interface.number);
