@@ -398,6 +398,7 @@ TEST_F(WindowsConversation, ASilentClientCostsTimeButNotTheDevice) {
   // A late answer is one to a cancelled request.
   with_->say(
       11, pdu::encode(pdu::UrbCompletionNoData{completion_address, 0, {0, 0xC0010000, {}}, 0, 0}));
+  with_->pass(1s);
   EXPECT_TRUE(with_->closed.empty());
 }
 
