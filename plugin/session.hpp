@@ -27,7 +27,7 @@ class Channels {
   Channels(const Channels&) = delete;
   Channels& operator=(const Channels&) = delete;
   virtual void send(ChannelId channel, Bytes message) = 0;
-  /// No channel_closed() follows.
+  /// Ends in Session::channel_closed(), later and once, whoever closes it in the end.
   virtual void close(ChannelId channel) = 0;
 };
 

@@ -74,10 +74,14 @@ bool Worker::received(ChannelId id, ByteView message) {
 }
 
 void Worker::closed(ChannelId id) {
-  post([this, id] {
-    closing_.erase(id);
-    if (channels_.erase(id) != 0) session_->channel_closed(id);
-  });
+  post([this, id] { ended(id); });
+}
+
+/// Comes a second time for a channel that our own thread closed.
+void Worker::ended(ChannelId id) {
+  const bool was_open = channels_.erase(id) != 0;
+  const bool was_closing = closing_.erase(id) != 0;
+  if (was_open || was_closing) session_->channel_closed(id);
 }
 
 void Worker::stop() {
@@ -155,7 +159,6 @@ void Worker::send(ChannelId id, Bytes message) {
   log_->write(Level::warning,
               "FreeRDP did not take a message for the terminal server; closing the channel");
   close(id);
-  post([this, id] { session_->channel_closed(id); });
 }
 
 void Worker::close(ChannelId id) {
@@ -166,8 +169,8 @@ void Worker::close(ChannelId id) {
   channel->want_close();
   auto timer = std::make_unique<transport::Timer>(*loop_);
   timer->arm(loop_->now() + close_patience, [this, id, channel] {
-    closing_.erase(id);
     channel->close();
+    ended(id);
   });
   closing_.emplace(id, Closing{channel, std::move(timer)});
 }

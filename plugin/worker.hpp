@@ -59,11 +59,12 @@ class Worker final : public std::enable_shared_from_this<Worker>, private Channe
   void give_up(const char* what);
   void send(ChannelId id, Bytes message) override;
   void close(ChannelId id) override;
+  void ended(ChannelId id);
 
   const std::shared_ptr<Log> log_;
   std::unique_ptr<Session> session_;
-  std::map<ChannelId, std::shared_ptr<DvcChannel>> channels_;
-  std::map<ChannelId, Closing> closing_;
+  std::map<ChannelId, std::shared_ptr<DvcChannel>> channels_;  ///< open ones
+  std::map<ChannelId, Closing> closing_;                       ///< to be closed, and not yet so
 
   std::mutex mutex_;  ///< the four below
   std::condition_variable changed_;

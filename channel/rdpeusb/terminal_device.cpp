@@ -10,7 +10,8 @@ namespace tillbridge::rdpeusb::terminal {
 
 using usb::TransferStatus;
 
-Device::Device(std::uint32_t usb_device) : usb_device_(usb_device) {}
+Device::Device(std::uint32_t usb_device, const Habits& habits)
+    : usb_device_(usb_device), habits_(habits) {}
 
 void Device::submit(usb::Transfer transfer) {
   assert(running_.count(transfer.id) == 0);
@@ -147,10 +148,21 @@ void Device::start(Running& running, const usb::ClearHalt& host_request) {
 }
 
 void Device::start(Running& running, const usb::PortReset& /*host_request*/) {
+  if (habits_.port_status_before_reset) {
+    send_port_control(running, Step::port_status, pdu::io_control_code::get_port_status,
+                      sizeof(std::uint32_t));
+  } else {
+    send_port_control(running, Step::transfer, pdu::io_control_code::reset_port, 0);
+  }
+}
+
+void Device::send_port_control(Running& running, Step step, std::uint32_t code,
+                               std::uint32_t output_bytes) {
   const std::uint32_t id = next_request_id();
-  requests_[id] = Request{running.transfer.id, Step::transfer, 0, true, Asked{false, true, 0}};
+  const bool in = output_bytes != 0;
+  requests_[id] = Request{running.transfer.id, step, 0, true, Asked{in, true, output_bytes}};
   running.requests.push_back(id);
-  send_io_control(id, pdu::io_control_code::reset_port, 0);
+  send_io_control(id, code, output_bytes);
 }
 
 void Device::io_control(std::uint32_t code, std::uint32_t output_bytes, Instant now) {
@@ -161,11 +173,11 @@ void Device::io_control(std::uint32_t code, std::uint32_t output_bytes, Instant 
     pass_control_ends();
     return;
   }
-  control.request = next_request_id();
+  const std::uint32_t id = next_request_id();
+  control.request = id;
   control.deadline = now + io_control_patience;
-  requests_[control.request] =
-      Request{0, Step::io_control, 0, true, Asked{true, true, output_bytes}};
-  send_io_control(control.request, code, output_bytes);
+  requests_[id] = Request{0, Step::io_control, 0, true, Asked{true, true, output_bytes}};
+  send_io_control(id, code, output_bytes);
 }
 
 void Device::send_io_control(std::uint32_t id, std::uint32_t code, std::uint32_t output_bytes) {
@@ -179,8 +191,9 @@ void Device::send_io_control(std::uint32_t id, std::uint32_t code, std::uint32_t
 
 void Device::end_control(std::uint32_t request, IoControlEnd end) {
   const auto found =
-      std::find_if(controls_.begin(), controls_.end(),
-                   [request](const Control& control) { return control.request == request; });
+      std::find_if(controls_.begin(), controls_.end(), [request](const Control& control) {
+        return !control.end && control.request == request;  // ids are used again
+      });
   if (found != controls_.end()) found->end = std::move(end);
   pass_control_ends();
 }
@@ -206,9 +219,16 @@ void Device::send(Running& running, Step step, pdu::TransferRequest request) {
 }
 
 std::uint32_t Device::next_request_id() {
+  if (habits_.lowest_request_id) {
+    std::uint32_t id = 0;
+    for (const auto& [used, request] : requests_) {
+      if (used != id) break;
+      ++id;
+    }
+    return id;
+  }
   // 31 bits by the protocol, 30 in effect: FreeRDP loses bit 30 of a bulk request's id in its
-  // completion. 0 is legal, but an interrupt transfer under id 0 hangs some Windows clients
-  // (FreeRDP's issue 7418).
+  // completion.
   constexpr std::uint32_t largest = 0x3FFFFFFF;
   do {
     last_request_ = last_request_ == largest ? 1 : last_request_ + 1;
@@ -266,7 +286,7 @@ Status Device::advance(Instant now) {
     if (control.end || control.deadline > now) continue;
     note(Quirk::silent_request);
     control.end = IoControlEnd{pdu::hresult::timeout, {}};
-    requests_.at(control.request).step = Step::transfer;  // abandoned from now on
+    requests_.at(*control.request).step = Step::transfer;  // abandoned from now on
     ++abandoned_;
   }
   pass_control_ends();
@@ -276,6 +296,47 @@ Status Device::advance(Instant now) {
                                       " cancelled requests without a completion");
   }
   return {};
+}
+
+void Device::send_of_opening(Opening::Request request) {
+  std::visit([this](auto& message) { message.address.interface = usb_device_; }, request);
+  if (auto* io_control = std::get_if<pdu::IoControl>(&request)) {
+    io_control->request = next_request_id();
+    requests_[io_control->request] =
+        Request{0, Step::opening, 0, true, Asked{true, true, io_control->output_buffer_size}};
+  } else if (auto* transfer = std::get_if<pdu::TransferRequest>(&request)) {
+    pdu::TsUrb& urb = transfer->urb;
+    urb.request = next_request_id();
+    requests_[urb.request] =
+        Request{0, urb.no_ack ? Step::no_ack : Step::opening, urb.function, false,
+                Asked{transfer->in, true, transfer->output_buffer_size}};
+  } else if (auto* cancel = std::get_if<pdu::CancelRequest>(&request)) {
+    cancel->request = next_request_id();
+  } else if (const auto* callback = std::get_if<pdu::RegisterRequestCallback>(&request)) {
+    if (callback->count == 0) end_no_ack();  // there is no interface left to answer on
+  }
+  outputs_.emplace_back(
+      std::visit([](const auto& message) { return pdu::encode(message); }, request));
+}
+
+void Device::give_up_opening() {
+  for (auto& [id, request] : requests_) {
+    if (request.step != Step::opening) continue;
+    request.step = Step::transfer;  // abandoned from now on
+    ++abandoned_;
+    outputs_.emplace_back(pdu::encode(pdu::CancelRequest{{usb_device_, 0}, id}));
+  }
+}
+
+void Device::end_no_ack() {
+  std::erase_if(requests_, [](const auto& request) { return request.second.step == Step::no_ack; });
+}
+
+void Device::take_leave() {
+  for (const auto& [id, request] : requests_)
+    outputs_.emplace_back(pdu::encode(pdu::CancelRequest{{usb_device_, 0}, id}));
+  outputs_.emplace_back(pdu::encode(pdu::RegisterRequestCallback{{usb_device_, 0}, 0, 0}));
+  outputs_.emplace_back(pdu::encode(pdu::RetractDevice{{usb_device_, 0}}));
 }
 
 void Device::close() {

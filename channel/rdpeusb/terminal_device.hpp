@@ -16,6 +16,7 @@
 #include "channel/bytes/limits.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/rdpeusb/pdu/message.hpp"
+#include "channel/rdpeusb/terminal_profile.hpp"
 #include "channel/rdpeusb/terminal_translation.hpp"
 #include "channel/rdpeusb/till_role.hpp"
 #include "channel/usb/descriptors.hpp"
@@ -39,14 +40,21 @@ struct IoControlEnd {
   Bytes output;
 };
 
+/// A completion for the opening.
+struct OpeningAnswer {
+  Answer answer;
+  bool despite_no_ack = false;
+};
+
 /// Sans-I/O: transfers and completions in, messages and completions out. Each transfer that is
 /// submitted completes exactly once, at the latest in close().
 class Device {
  public:
-  /// A message to send, two kinds of ends, a tolerated fault, a warning.
-  using Output = std::variant<Bytes, usb::Completion, IoControlEnd, Quirk, Error>;
+  /// A message to send, three kinds of ends, a tolerated fault, a warning.
+  using Output = std::variant<Bytes, usb::Completion, IoControlEnd, OpeningAnswer, Quirk, Error>;
 
-  explicit Device(std::uint32_t usb_device);
+  /// `habits` must outlive the device.
+  Device(std::uint32_t usb_device, const Habits& habits);
 
   void submit(usb::Transfer transfer);
   /// Unknown and already cancelled transfers are ignored.
@@ -55,6 +63,16 @@ class Device {
   void io_control(std::uint32_t code, std::uint32_t output_bytes, Instant now);
   /// Ends everything as device_gone. Nothing may be submitted afterwards.
   void close();
+
+  // --- for the opening, before anything is submitted. Each of its requests that is to be answered
+  // ends as an OpeningAnswer, unless it is given up.
+  void send_of_opening(Opening::Request request);
+  /// Cancels the request that is awaited; its completion is dropped if it still comes.
+  void give_up_opening();
+  /// From now on an answer to a request with NoAck is one for no request.
+  void end_no_ack();
+  /// What a hub driver says to a device that it lets go.
+  void take_leave();
 
   /// For the decoder: a request that waits for its completion, abandoned ones included.
   [[nodiscard]] std::optional<pdu::OutstandingRequest> outstanding(std::uint32_t request) const;
@@ -77,7 +95,10 @@ class Device {
     descriptor_whole,
     select_configuration,
     select_interface,
-    io_control  ///< of io_control(), for no transfer
+    port_status,  ///< before a port reset
+    io_control,   ///< of io_control(), for no transfer
+    opening,      ///< of the opening, for no transfer
+    no_ack        ///< the same, and no answer may come
   };
   /// A request on the wire.
   struct Request {
@@ -86,6 +107,9 @@ class Device {
     std::uint16_t function = 0;
     bool io_control = false;
     Asked asked;
+    [[nodiscard]] bool of_opening() const noexcept {
+      return step == Step::opening || step == Step::no_ack;
+    }
   };
   /// A transfer that has not completed yet.
   struct Running {
@@ -99,7 +123,7 @@ class Device {
 
   /// An io_control() whose end was not passed on yet.
   struct Control {
-    std::uint32_t request = 0;
+    std::optional<std::uint32_t> request;  ///< none: it ended here, nothing was sent
     Instant deadline{};
     std::optional<IoControlEnd> end;
   };
@@ -116,7 +140,11 @@ class Device {
   void send(Running& running, Step step, pdu::TransferRequest request);
   [[nodiscard]] std::uint32_t next_request_id();
   void send_io_control(std::uint32_t id, std::uint32_t code, std::uint32_t output_bytes);
+  void send_port_control(Running& running, Step step, std::uint32_t code,
+                         std::uint32_t output_bytes);
   void end_control(std::uint32_t request, IoControlEnd end);
+  [[nodiscard]] Status answered_opening(std::uint32_t request, const Outcome& outcome,
+                                        Answer answer);
   void pass_control_ends();
   void cancel_requests(Running& running, Instant now);
   void complete(usb::Completion completion);
@@ -141,6 +169,7 @@ class Device {
   [[nodiscard]] const Pipe* find_pipe(std::uint8_t endpoint) const;
 
   std::uint32_t usb_device_;
+  const Habits& habits_;
   std::uint32_t last_request_ = 0;
   std::map<std::uint32_t, Request> requests_;
   std::size_t abandoned_ = 0;

@@ -7,6 +7,40 @@ namespace tillbridge::rdpeusb::terminal {
 
 using usb::TransferStatus;
 
+namespace {
+
+Answer answer_of(const pdu::UrbCompletion& completion) {
+  Answer answer;
+  answer.message = Answer::Message::urb_completion;
+  answer.status = completion.result.status;
+  answer.hresult = completion.hresult;
+  answer.size = static_cast<std::uint32_t>(completion.output.size());
+  answer.data.assign(completion.output.begin(), completion.output.end());
+  return answer;
+}
+
+Answer answer_of(const pdu::UrbCompletionNoData& completion) {
+  Answer answer;
+  answer.message = Answer::Message::urb_completion_no_data;
+  answer.status = completion.result.status;
+  answer.hresult = completion.hresult;
+  answer.size = completion.output_buffer_size;
+  answer.frame_number = std::holds_alternative<pdu::FrameNumberResult>(completion.result.body);
+  return answer;
+}
+
+Answer answer_of(const pdu::IoControlCompletion& completion) {
+  Answer answer;
+  answer.message = Answer::Message::io_control_completion;
+  answer.hresult = completion.hresult;
+  answer.information = completion.information;
+  answer.size = completion.output_buffer_size;
+  answer.data.assign(completion.output.begin(), completion.output.end());
+  return answer;
+}
+
+}  // namespace
+
 std::optional<pdu::OutstandingRequest> Device::outstanding(std::uint32_t request) const {
   const auto found = requests_.find(request);
   if (found == requests_.end()) return std::nullopt;
@@ -19,6 +53,8 @@ Status Device::receive(const pdu::UrbCompletion& completion, Instant now) {
   if (found == requests_.end()) return fail(ErrorCode::protocol, "a completion for no request");
   const Result<Outcome> outcome = outcome_of(found->second.asked, completion);
   if (!outcome) return outcome.error();
+  if (found->second.of_opening())
+    return answered_opening(completion.request, *outcome, answer_of(completion));
   return arrived(completion.request, *outcome, &completion.result, now);
 }
 
@@ -27,6 +63,8 @@ Status Device::receive(const pdu::UrbCompletionNoData& completion, Instant now) 
   if (found == requests_.end()) return fail(ErrorCode::protocol, "a completion for no request");
   const Result<Outcome> outcome = outcome_of(found->second.asked, completion);
   if (!outcome) return outcome.error();
+  if (found->second.of_opening())
+    return answered_opening(completion.request, *outcome, answer_of(completion));
   return arrived(completion.request, *outcome, &completion.result, now);
 }
 
@@ -35,6 +73,8 @@ Status Device::receive(const pdu::IoControlCompletion& completion, Instant now) 
   if (found == requests_.end()) return fail(ErrorCode::protocol, "a completion for no request");
   const Result<Outcome> outcome = outcome_of(found->second.asked, completion);
   if (!outcome) return outcome.error();
+  if (found->second.of_opening())
+    return answered_opening(completion.request, *outcome, answer_of(completion));
   if (found->second.step == Step::io_control) {
     const std::uint32_t asked = found->second.asked.output_buffer_size;
     requests_.erase(found);
@@ -49,6 +89,15 @@ Status Device::receive(const pdu::IoControlCompletion& completion, Instant now) 
     return {};
   }
   return arrived(completion.request, *outcome, nullptr, now);
+}
+
+Status Device::answered_opening(std::uint32_t request, const Outcome& outcome, Answer answer) {
+  const auto found = requests_.find(request);
+  const bool despite_no_ack = found->second.step == Step::no_ack;
+  requests_.erase(found);
+  for (const Quirk quirk : outcome.quirks) note(quirk);
+  outputs_.emplace_back(OpeningAnswer{std::move(answer), despite_no_ack});
+  return {};
 }
 
 Status Device::arrived(std::uint32_t request_id, const Outcome& outcome,
@@ -76,8 +125,18 @@ Status Device::arrived(std::uint32_t request_id, const Outcome& outcome,
       return configuration_selected(running, outcome, result);
     case Step::select_interface:
       return interface_selected(running, outcome, result);
+    case Step::port_status:
+      // A driver that hears that the port is gone resets it all the same, and hears it again.
+      if (running.cancel_deadline) {
+        complete(running, TransferStatus::cancelled);
+      } else {
+        send_port_control(running, Step::transfer, pdu::io_control_code::reset_port, 0);
+      }
+      return {};
     case Step::io_control:
-      break;  // has no transfer: receive() has dealt with it
+    case Step::opening:
+    case Step::no_ack:
+      break;  // have no transfer: receive() has dealt with them
   }
   return {};
 }

@@ -16,12 +16,6 @@ namespace {
 /// device within it is closed too: FreeRDP asks for more channels than it has devices when one is
 /// plugged in during start-up, and never uses the spare ones.
 constexpr Duration handshake_patience = std::chrono::seconds(60);
-/// For QUERY_DEVICE_TEXT_RSP (MS-RDPEUSB 3.1.2).
-constexpr Duration text_patience = std::chrono::seconds(30);
-
-/// RequestCompletion of every device; the channel tells devices apart. Away from the default ids.
-constexpr std::uint32_t completion_interface = pdu::interface_id::first_free;
-
 }  // namespace
 
 struct TerminalRole::Channel {
@@ -33,6 +27,8 @@ struct TerminalRole::Channel {
   std::uint32_t usb_device = 0;
   AnnouncedDevice announced;
   std::unique_ptr<terminal::Device> io;
+  std::optional<terminal::Opening> opening;  ///< between ADD_DEVICE and `running`
+  bool flood_said = false;  ///< once a channel: a hostile client must not fill the log
 
   [[nodiscard]] std::string name() const {
     if (is_control) return "the control channel";
@@ -44,7 +40,7 @@ struct TerminalRole::Channel {
   }
 };
 
-TerminalRole::TerminalRole() = default;
+TerminalRole::TerminalRole(Profile profile) : profile_(profile) {}
 TerminalRole::~TerminalRole() = default;
 
 void TerminalRole::start(Instant /*now*/) {
@@ -58,7 +54,11 @@ void TerminalRole::open(bool control) {
 
 void TerminalRole::channel_opened(std::uint32_t ticket, ChannelId channel, Instant now) {
   const auto found = tickets_.find(ticket);
-  if (found == tickets_.end()) return;
+  if (found == tickets_.end()) {  // the control channel, and so the wish for it, is gone by now
+    outputs_.emplace_back(CloseChannel{channel, "nobody waits for this channel any more"});
+    return;
+  }
+  if (channels_.count(channel) != 0) forget(channel, "its channel was opened anew");
   auto entry = std::make_unique<Channel>();
   entry->id = channel;
   entry->is_control = found->second;
@@ -99,9 +99,10 @@ void TerminalRole::dispatch(Channel& channel, ByteView message, Instant now) {
   }
   pdu::TerminalContext context;
   context.capability_outstanding = channel.state == State::capability;
-  if (channel.state == State::text) context.text_query = pdu::Address{channel.usb_device, 0};
+  if (channel.opening && channel.opening->awaits_text())
+    context.text_query = pdu::Address{channel.usb_device, 0};
   if (channel.io) {
-    context.request_completion = completion_interface;
+    context.request_completion = terminal::habits_of(profile_).completion_interface;
     context.outstanding = [&channel](std::uint32_t request) {
       return channel.io->outstanding(request);
     };
@@ -126,15 +127,17 @@ void TerminalRole::dispatch(Channel& channel, ByteView message, Instant now) {
     Status operator()(const pdu::AddVirtualChannel& /*pdu*/) const {
       return role.add_virtual_channel(channel);
     }
-    Status operator()(const pdu::AddDevice& pdu) const { return role.receive(channel, pdu, now); }
+    Status operator()(const pdu::AddDevice& pdu) const { return role.receive(channel, pdu); }
     Status operator()(const pdu::QueryDeviceTextResponse& pdu) const {
-      role.text_arrived(channel, pdu::hresult::failed(pdu.result) ? std::string() : pdu.text);
+      channel.opening->text(pdu);
       return {};
     }
     Status operator()(const pdu::QueryInterfaceResponse& pdu) const {
       // "Not supported", to the only request of ours that has a response.
-      if (channel.state == State::text && pdu.address.interface == channel.usb_device)
-        role.text_arrived(channel, {});
+      if (channel.opening && channel.opening->awaits_text() &&
+          pdu.address.interface == channel.usb_device) {
+        channel.opening->text_unsupported();
+      }
       return {};
     }
     // mstsc releases the completion interface after every request; nothing follows from it.
@@ -164,7 +167,11 @@ void TerminalRole::dispatch(Channel& channel, ByteView message, Instant now) {
   const Status status = std::visit(Handler{*this, channel, now}, *decoded);
   if (channels_.count(id) == 0) return;
   drain(channel);
-  if (!status) close(id, status.error().message);
+  if (!status) {
+    close(id, status.error().message);
+  } else if (channel.opening) {
+    proceed(channel, now);
+  }
 }
 
 Status TerminalRole::receive(Channel& channel, const pdu::CapabilityResponse& message,
@@ -204,21 +211,24 @@ Status TerminalRole::receive(Channel& channel, const pdu::ChannelCreated& messag
   return {};
 }
 
-Status TerminalRole::add_virtual_channel(const Channel& channel) {
+Status TerminalRole::add_virtual_channel(Channel& channel) {
   if (channel.state != State::control)
     return fail(ErrorCode::protocol, "ADD_VIRTUAL_CHANNEL out of place");
   if (channels_.size() + tickets_.size() >= limits::rdpeusb_channels) {
-    event(Level::warning, "the client asks for more than " +
-                              std::to_string(limits::rdpeusb_channels) + " channels; not opened");
+    if (!std::exchange(channel.flood_said, true)) {
+      event(Level::warning, "the client asks for more than " +
+                                std::to_string(limits::rdpeusb_channels) + " channels; not opened");
+    }
     return {};
   }
   open(false);
   return {};
 }
 
-Status TerminalRole::receive(Channel& channel, const pdu::AddDevice& message, Instant now) {
+Status TerminalRole::receive(Channel& channel, const pdu::AddDevice& message) {
   if (channel.io) {
-    event(Level::warning, channel.name() + ": announced a second time, ignored");
+    if (!std::exchange(channel.flood_said, true))
+      event(Level::warning, channel.name() + ": announced a second time, ignored");
     return {};
   }
   if (channel.state != State::unannounced)
@@ -234,22 +244,31 @@ Status TerminalRole::receive(Channel& channel, const pdu::AddDevice& message, In
   channel.announced.container_id = message.container_id;
   channel.announced.usb_version = message.capabilities.usb_version;
   channel.announced.high_speed = message.capabilities.high_speed != 0;
-  channel.io = std::make_unique<terminal::Device>(channel.usb_device);
-  channel.state = State::text;
-  channel.deadline = now + text_patience;
+  channel.io =
+      std::make_unique<terminal::Device>(channel.usb_device, terminal::habits_of(profile_));
+  channel.opening.emplace(profile_);
+  channel.state = State::opening;
   const std::uint32_t version = message.capabilities.usb_version;
   if (version != 0x100 && version != 0x110 && version != 0x200)
     report(channel, terminal::Quirk::irregular_usb_version);
-  const pdu::Address address{channel.usb_device, 0};
-  send(channel, pdu::encode(pdu::QueryDeviceText{address}));
-  send(channel, pdu::encode(pdu::RegisterRequestCallback{address, 1, completion_interface}));
   return {};
 }
 
-void TerminalRole::text_arrived(Channel& channel, std::string description) {
+void TerminalRole::proceed(Channel& channel, Instant now) {
+  terminal::Opening& opening = *channel.opening;
+  while (auto request = opening.next()) {
+    channel.io->send_of_opening(*std::move(request));
+    channel.deadline = now + opening.patience();
+  }
+  drain(channel);
+  channel.announced.description = opening.description();
+  for (const std::string& finding : opening.findings())
+    outputs_.emplace_back(Event{Level::warning, channel.name() + ": " + finding, true});
+  if (!opening.done()) return;
+  channel.io->end_no_ack();
+  channel.opening.reset();
   channel.state = State::running;
   channel.deadline.reset();
-  channel.announced.description = std::move(description);
   outputs_.emplace_back(DeviceArrived{channel.device, channel.announced});
 }
 
@@ -291,6 +310,16 @@ void TerminalRole::retract(DeviceId device, const std::string& reason, Instant /
   close(channel->id, reason);
 }
 
+void TerminalRole::log_off(Instant /*now*/) {
+  if (!terminal::habits_of(profile_).takes_leave) return;
+  for (const auto& [id, channel] : channels_) {
+    if (!channel->io) continue;
+    channel->io->take_leave();
+    drain(*channel);
+  }
+  close_device_channels("the session ends");
+}
+
 void TerminalRole::advance(Instant now) {
   std::vector<ChannelId> ids;
   ids.reserve(channels_.size());
@@ -308,11 +337,14 @@ void TerminalRole::advance(Instant now) {
       }
     }
     if (!channel.deadline || *channel.deadline > now) continue;
-    if (channel.state == State::text) {
-      event(Level::warning,
-            channel.name() +
-                ": the client does not answer QUERY_DEVICE_TEXT; the device has no name");
-      text_arrived(channel, {});
+    if (channel.state == State::opening) {
+      if (channel.opening->awaits_text()) {
+        event(Level::warning, channel.name() + ": the client does not answer QUERY_DEVICE_TEXT");
+      }
+      channel.opening->timed_out();
+      channel.io->give_up_opening();
+      drain(channel);
+      proceed(channel, now);
     } else if (channel.state == State::unannounced) {
       close(id, "no device was announced on it within 60 s");
     } else {
@@ -350,6 +382,12 @@ void TerminalRole::drain(Channel& channel) {
     } else if (auto* end = std::get_if<terminal::IoControlEnd>(&*output)) {
       outputs_.emplace_back(
           IoControlCompleted{channel.device, end->hresult, std::move(end->output)});
+    } else if (const auto* answer = std::get_if<terminal::OpeningAnswer>(&*output)) {
+      if (answer->despite_no_ack) {
+        channel.opening->answered_despite_no_ack();
+      } else {
+        channel.opening->answered(answer->answer);
+      }
     } else if (const auto* quirk = std::get_if<terminal::Quirk>(&*output)) {
       report(channel, *quirk);
     } else if (const auto* warning = std::get_if<Error>(&*output)) {
@@ -376,7 +414,12 @@ void TerminalRole::forget(ChannelId channel, const std::string& reason) {
   if (gone->io) {
     gone->io->close();
     drain(*gone);
-    if (gone->state == State::running) outputs_.emplace_back(DeviceGone{gone->device, reason});
+  }
+  if (gone->state == State::running) {
+    outputs_.emplace_back(DeviceGone{gone->device, reason});
+  } else if (gone->io) {
+    // Nobody else will hear of it: the owner does not know the device yet.
+    event(Level::warning, gone->name() + " went away before it could be used: " + reason);
   } else {
     event(Level::info, gone->name() + " was closed: " + reason);
   }

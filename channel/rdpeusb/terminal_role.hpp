@@ -13,6 +13,7 @@
 
 #include "channel/bytes/instant.hpp"
 #include "channel/bytes/result.hpp"
+#include "channel/rdpeusb/terminal_profile.hpp"
 #include "channel/rdpeusb/till_role.hpp"
 #include "channel/usb/descriptors.hpp"
 #include "channel/usb/transfer.hpp"
@@ -91,11 +92,14 @@ class TerminalRole {
   struct Event {
     Level level;
     std::string text;
+    /// The client answered one of the profile's own requests wrongly: a fault that no transfer of
+    /// the owner would show.
+    bool wrong_answer = false;
   };
   using Output = std::variant<OpenChannel, SendMessage, CloseChannel, DeviceArrived, DeviceGone,
                               Completed, IoControlCompleted, Event>;
 
-  TerminalRole();
+  explicit TerminalRole(Profile profile = Profile::plain);
   ~TerminalRole();
   TerminalRole(const TerminalRole&) = delete;
   TerminalRole& operator=(const TerminalRole&) = delete;
@@ -104,6 +108,7 @@ class TerminalRole {
 
   /// The session's dynamic channels work: asks for the control channel.
   void start(Instant now);
+  /// A ticket that is not waited for (any more) gets its channel closed at once.
   void channel_opened(std::uint32_t ticket, ChannelId channel, Instant now);
   void channel_refused(std::uint32_t ticket, Instant now);
   void channel_closed(ChannelId channel, Instant now);
@@ -119,6 +124,9 @@ class TerminalRole {
   void io_control(DeviceId device, std::uint32_t code, std::uint32_t output_bytes, Instant now);
   /// Policy forbids the device: RETRACT_DEVICE, then the channel is closed.
   void retract(DeviceId device, const std::string& reason, Instant now);
+  /// The session ends here. With Profile::windows every device is taken leave of; everything that
+  /// runs ends as device_gone.
+  void log_off(Instant now);
 
   void advance(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
@@ -130,7 +138,7 @@ class TerminalRole {
     channel_created,  ///< CHANNEL_CREATED sent
     control,          ///< the control channel after its handshake
     unannounced,      ///< a device channel after its handshake; ADD_DEVICE is awaited
-    text,             ///< QUERY_DEVICE_TEXT and REGISTER_REQUEST_CALLBACK sent
+    opening,          ///< the profile's script is under way
     running           ///< the device has arrived
   };
   struct Channel;
@@ -142,9 +150,10 @@ class TerminalRole {
   [[nodiscard]] Status receive(Channel& channel, const pdu::CapabilityResponse& message,
                                Instant now);
   [[nodiscard]] Status receive(Channel& channel, const pdu::ChannelCreated& message, Instant now);
-  [[nodiscard]] Status receive(Channel& channel, const pdu::AddDevice& message, Instant now);
-  [[nodiscard]] Status add_virtual_channel(const Channel& channel);
-  void text_arrived(Channel& channel, std::string description);
+  [[nodiscard]] Status receive(Channel& channel, const pdu::AddDevice& message);
+  [[nodiscard]] Status add_virtual_channel(Channel& channel);
+  /// Sends what the opening has to send; at its end the device has arrived.
+  void proceed(Channel& channel, Instant now);
   /// Passes on what the channel's device has to say.
   void drain(Channel& channel);
   void report(const Channel& channel, terminal::Quirk quirk);
@@ -155,6 +164,7 @@ class TerminalRole {
   void close_device_channels(const std::string& reason);
   [[nodiscard]] Channel* find(DeviceId device);
 
+  Profile profile_;
   std::map<std::uint32_t, bool> tickets_;  ///< asked for: whether it is to be the control channel
   std::uint32_t last_ticket_ = 0;
   std::map<ChannelId, std::unique_ptr<Channel>> channels_;

@@ -351,7 +351,13 @@ Result<Outcome> outcome_of(const Asked& asked, const pdu::UrbCompletionNoData& c
 Result<Outcome> outcome_of(const Asked& asked, const pdu::IoControlCompletion& completion) {
   Outcome outcome;
   if (completion.output_buffer_size > asked.output_buffer_size) {
-    outcome.quirks.push_back(Quirk::surplus_announced);  // the decoder lets no other surplus pass
+    if (completion.output_buffer_size - asked.output_buffer_size !=
+        pdu::freerdp_io_control_surplus) {
+      return lie("an I/O control's completion with " +
+                 std::to_string(completion.output_buffer_size) + " bytes, more than the " +
+                 std::to_string(asked.output_buffer_size) + " asked for");
+    }
+    outcome.quirks.push_back(Quirk::surplus_announced);
   }
   if (pdu::hresult::failed(completion.hresult))
     outcome.status = status_of_hresult(completion.hresult);

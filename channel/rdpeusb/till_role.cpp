@@ -38,7 +38,8 @@ std::optional<TillRole::Output> TillRole::poll() {
 /// channel if there is none, else the one that an ADD_VIRTUAL_CHANNEL asked for.
 void TillRole::channel_opened(ChannelId id, Instant now) {
   if (channels_.count(id) != 0) end_channel(id, "the channel was opened again", now);
-  if (channels_.size() >= limits::rdpeusb_channels) {
+  closing_.erase(id);
+  if (channels_.size() + closing_.size() >= limits::rdpeusb_channels) {
     log(Level::warning, channel_text(id) + ": closed, as there are too many");
     outputs_.emplace_back(CloseChannel{id, "too many channels"});
     return;
@@ -73,12 +74,27 @@ void TillRole::channel_opened(ChannelId id, Instant now) {
 }
 
 void TillRole::channel_closed(ChannelId id, Instant now) {
+  if (closing_.erase(id) != 0) {
+    request_channel(now);  // a stick may have waited for this
+    return;
+  }
   end_channel(id, "the terminal server closed its channel", now);
 }
 
 void TillRole::close(ChannelId id, const std::string& reason, Instant now) {
-  outputs_.emplace_back(CloseChannel{id, reason});
+  if (const Channel& channel = channels_.at(id); channel.device) {
+    close_device_channel(id, channel, reason);
+  } else {
+    outputs_.emplace_back(CloseChannel{id, reason});
+  }
   end_channel(id, reason, now);
+}
+
+void TillRole::close_device_channel(ChannelId id, const Channel& channel,
+                                    const std::string& reason) {
+  outputs_.emplace_back(CloseChannel{id, reason});
+  const till::Stick& stick = *devices_.at(*channel.device).stick;
+  closing_.emplace(id, till::identity_of(stick.description(), false));
 }
 
 /// With the control channel everything ends, and the role starts afresh with the next channel
@@ -99,7 +115,7 @@ void TillRole::end_channel(ChannelId id, const std::string& reason, Instant now)
   channel_requested_.reset();
   missing_channel_logged_ = false;
   for (auto& [other, channel] : std::exchange(channels_, {})) {
-    outputs_.emplace_back(CloseChannel{other, "the control channel ended"});
+    close_device_channel(other, channel, "the control channel ended");
     end_device(other, std::move(channel), Offer::waiting, reason);
   }
   for (auto& [device, offered] : devices_) {
@@ -142,7 +158,10 @@ void TillRole::receive(ChannelId id, ByteView message, Instant now) {
     send(id, pdu::encode(response));
     if (channel.phase == Phase::wait_capabilities) channel.phase = Phase::wait_created;
   } else if (const auto* created = std::get_if<pdu::ChannelCreated>(&pdu)) {
-    if (channel.phase != Phase::wait_created) return;  // out of sequence: ignored (4.8)
+    // IronRDP's server leaves the capability exchange out on device channels. FreeRDP does not
+    // mind, and there is nothing to exchange: there is one version.
+    const bool left_out = channel.phase == Phase::wait_capabilities && channel.device;
+    if (channel.phase != Phase::wait_created && !left_out) return;  // out of sequence (3.1.5)
     if (!created->version_1_0()) {
       log(Level::warning, channel_text(id) + ": closed, as the terminal server speaks version " +
                               std::to_string(created->major) + '.' +
@@ -252,7 +271,7 @@ void TillRole::remove_device(DeviceId id, Instant now) {
     const ChannelId channel_id = *offered.channel;
     const auto channel = channels_.find(channel_id);
     // A closed channel is how the protocol says "unplugged"; nothing that runs is completed.
-    outputs_.emplace_back(CloseChannel{channel_id, "the stick is gone"});
+    close_device_channel(channel_id, channel->second, "the stick is gone");
     Channel ended = std::move(channel->second);
     channels_.erase(channel);
     log(Level::info, "stick " + offered.stick->label() + " taken out of the session (" +
@@ -271,9 +290,14 @@ void TillRole::complete(DeviceId id, usb::Completion completion, Instant now) {
   Offered& offered = found->second;
   const auto flight = offered.stick->land(completion);
   if (!flight) return;
-  if (flight->request && offered.channel) {
+  if (offered.channel) {
     const auto& io = channels_.at(*offered.channel).io;
-    if (io) io->complete(*flight->request, std::move(completion), now);
+    if (!io) return;
+    if (flight->request) {
+      io->complete(*flight->request, std::move(completion), now);
+    } else {
+      io->abandoned_ended(now);
+    }
     return;
   }
   forget_if_drained(id);
@@ -293,11 +317,16 @@ std::optional<DeviceId> TillRole::next_waiting() const {
 }
 
 /// Not while a transfer of an earlier channel is still out: its end would be taken for that of a
-/// new one by the stick. That holds for a stick that was removed and comes back under another id,
+/// new one by the stick. Nor while that channel is still open: the server would see the stick twice
+/// under one instance id. Both hold for a stick that was removed and comes back under another id,
 /// too.
 bool TillRole::may_be_announced(DeviceId id, const Offered& offered) const {
   if (offered.state != Offer::waiting || !offered.stick->idle()) return false;
   const std::string identity = till::identity_of(offered.stick->description(), false);
+  const bool channel_open = std::any_of(closing_.begin(), closing_.end(), [&](const auto& entry) {
+    return entry.second == identity;
+  });
+  if (channel_open) return false;
   return std::none_of(devices_.begin(), devices_.end(), [&](const auto& entry) {
     return entry.first != id && entry.second.state == Offer::removed &&
            till::identity_of(entry.second.stick->description(), false) == identity;

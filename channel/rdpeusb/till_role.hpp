@@ -53,8 +53,9 @@ enum class Level : std::uint8_t { debug, info, warning, error };
 /// each input. Time is a parameter. Guarantees:
 ///  - each request that the server made is completed exactly once, or its channel is closed;
 ///  - each transfer that was submitted and not yet completed when its channel closes is cancelled;
-///    its completion is swallowed; a stick is announced again only once all its old transfers have
-///    completed;
+///    its completion is swallowed; a stick is announced again, under whatever id, only once all its
+///    old transfers have completed and its old channel is closed: a server that still has the old
+///    one would have the same device twice;
 ///  - nothing is submitted that the stick's descriptors do not allow;
 ///  - a malformed or hostile message costs at most its own channel (rdpeusb.md 4.8);
 ///  - a device is announced on RIMCALL_RELEASE of interface 2, or 500 ms after CHANNEL_CREATED
@@ -65,7 +66,8 @@ class TillRole {
     ChannelId channel;
     Bytes message;
   };
-  /// Close this channel; the owner does not report channel_closed() for it any more.
+  /// Close this channel, and report channel_closed() once that is done. The role sends nothing on
+  /// it any more and ignores what still comes from it.
   struct CloseChannel {
     ChannelId channel;
     std::string reason;
@@ -107,7 +109,8 @@ class TillRole {
   TillRole& operator=(TillRole&&) = delete;
 
   void channel_opened(ChannelId channel, Instant now);
-  /// The other end, or the connection, closed it.
+  /// It is closed: by the other end, by the connection's end, or by the owner after CloseChannel.
+  /// Comes once for each channel that was opened.
   void channel_closed(ChannelId channel, Instant now);
   /// One whole message (after DVC reassembly).
   void receive(ChannelId channel, ByteView message, Instant now);
@@ -151,12 +154,16 @@ class TillRole {
   void close(ChannelId id, const std::string& reason, Instant now);
   void end_channel(ChannelId id, const std::string& reason, Instant now);
   void end_device(ChannelId id, Channel channel, Offer next, const std::string& reason);
+  void close_device_channel(ChannelId id, const Channel& channel, const std::string& reason);
   void offer(DeviceId id);
   void forget_if_drained(DeviceId id);
   [[nodiscard]] std::string channel_text(ChannelId id) const;
 
   std::deque<Output> outputs_;
   std::map<ChannelId, Channel> channels_;
+  /// Device channels whose CloseChannel went out and whose end the owner has not reported: the
+  /// identity of the stick that each was for.
+  std::map<ChannelId, std::string> closing_;
   std::optional<ChannelId> control_;
   std::map<DeviceId, Offered> devices_;
   std::vector<DeviceId> order_;  ///< of being offered: the oldest waiting one gets the next channel

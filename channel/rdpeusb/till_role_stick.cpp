@@ -77,6 +77,7 @@ void Stick::abandon_all() {
     flight.request.reset();
     ++abandoned_;
     abandoned_bytes_ += flight.length;
+    if (flight.host_request) ++abandoned_host_requests_;
   }
 }
 
@@ -88,6 +89,7 @@ std::optional<Stick::Flight> Stick::land(const usb::Completion& completion) {
   if (!flight.request) {
     --abandoned_;
     abandoned_bytes_ -= flight.length;
+    if (flight.host_request) --abandoned_host_requests_;
   }
   if (completion.status == usb::TransferStatus::success && flight.host_request) {
     if (const auto* configuration = std::get_if<usb::SetConfiguration>(&*flight.host_request)) {

@@ -130,6 +130,12 @@ std::uint32_t EndpointDevice::packet_size(std::uint8_t endpoint) const {
   return descriptor->max_packet_size;
 }
 
+std::optional<Instant> EndpointDevice::waiting_since(std::uint8_t endpoint) const {
+  const auto found = queues_.find(endpoint);
+  if (found == queues_.end()) return std::nullopt;
+  return found->second.front().arrival;
+}
+
 bool EndpointDevice::acceptable(const usb::Transfer& transfer) const {
   if (transfer.type == usb::TransferType::control) return true;
   const usb::EndpointDescriptor* descriptor = control_.find_endpoint(transfer.endpoint);

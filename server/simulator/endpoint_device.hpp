@@ -101,6 +101,8 @@ class EndpointDevice : public Device {
   [[nodiscard]] const ControlEndpoint& control() const { return control_; }
   /// wMaxPacketSize of an endpoint that exists.
   [[nodiscard]] std::uint32_t packet_size(std::uint8_t endpoint) const;
+  /// When the endpoint's oldest transfer arrived; nothing: none waits.
+  [[nodiscard]] std::optional<Instant> waiting_since(std::uint8_t endpoint) const;
 
  private:
   using Queue = std::deque<PendingTransfer>;

@@ -8,6 +8,7 @@
 
 #include "server/simulator/factory_parts.hpp"
 #include "server/simulator/fat_image.hpp"
+#include "server/simulator/osr_fx2.hpp"
 #include "server/simulator/serial_echo.hpp"
 #include "server/simulator/tse/make_tse.hpp"
 
@@ -159,6 +160,20 @@ Result<std::unique_ptr<Device>> make_stick(const DeviceOptions& options) {
       std::move(*medium), *stick, std::make_shared<Bench>(options.seed)));
 }
 
+OsrFx2Options board_options(const DeviceOptions& options) {
+  OsrFx2Options board;
+  board.vendor_id = or_default(options.vendor_id, board.vendor_id);
+  board.product_id = or_default(options.product_id, board.product_id);
+  board.manufacturer = or_default(options.manufacturer, board.manufacturer);
+  board.product = or_default(options.product, board.product);
+  board.serial = or_default(options.serial, serial_from(options.path));
+  board.path = options.path;
+  board.speed = options.speed == "high" ? usb::Speed::high : usb::Speed::full;
+  board.delay = Duration(options.delay_us);
+  board.flip_every = std::chrono::milliseconds(options.flip_every_ms);
+  return board;
+}
+
 }  // namespace
 
 Error wrong_option(std::string_view key, std::string_view value, std::string_view allowed) {
@@ -210,6 +225,7 @@ Result<std::unique_ptr<Device>> make_device(const DeviceOptions& options) {
     if (options.kind == "serial-echo") {
       return std::unique_ptr<Device>(std::make_unique<SerialEcho>(serial_options(options, {})));
     }
+    if (options.kind == "osr-fx2") return make_osr_fx2(board_options(options));
     return tse::make_tse(options);
   };
   auto device = make();

@@ -43,13 +43,14 @@ struct TseOptions {
 /// One simulated stick as it stands in a configuration file; the member names are the keys. A text
 /// left empty and a number left 0 take the default of the kind.
 struct DeviceOptions {
-  /// "mass-storage", "serial-echo", or a TSE: "cryptovision", "swissbit" or "diebold".
+  /// "mass-storage", "serial-echo", "osr-fx2", or a TSE: "cryptovision", "swissbit" or "diebold".
   std::string kind = "mass-storage";
   /// Where the stick sits, as DeviceDescription::path: "simulated-1". Part of the default serial.
   std::string path = "simulated-1";
 
   /// Default 1209:0001 (mass-storage), 0002 (serial-echo), 0003 (cryptovision), 0004 (swissbit) and
-  /// 0005 (diebold): pid.codes' ids for tests, nobody's product.
+  /// 0005 (diebold): pid.codes' ids for tests, nobody's product. osr-fx2: the board's own
+  /// 0547:1002.
   std::uint16_t vendor_id = 0;
   std::uint16_t product_id = 0;
   std::string manufacturer, product;
@@ -64,6 +65,9 @@ struct DeviceOptions {
   std::uint64_t seed = 1;
   /// From the start on; see faults.hpp for how to write one.
   std::vector<std::string> faults;
+
+  /// osr-fx2: a read of the switches that waited this long sees one flipped; 0: only a hand does.
+  std::uint32_t flip_every_ms = 0;
 
   // with a disk only
   /// The disk's file; empty: memory, lost at the end. A file that does not exist is made and

@@ -7,18 +7,20 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "server/terminal/conformance/suite.hpp"
 #include "server/terminal/exports/usbip_sink.hpp"
 #include "server/terminal/options.hpp"
 #include "server/terminal/probe/probe_sink.hpp"
 #include "server/terminal/rdp/certificate.hpp"
 #include "server/terminal/service.hpp"
+#include "server/terminal/session.hpp"
 #include "server/terminal/vhci/vhci_sink.hpp"
 
 namespace tillbridge::terminal {
 namespace {
 
 /// sysexits.h has finer ones; scripts need to tell these apart.
-enum ExitCode : int { exit_good = 0, exit_probe_failed = 1, exit_usage = 2, exit_failed = 3 };
+enum ExitCode : int { exit_good = 0, exit_test_failed = 1, exit_usage = 2, exit_failed = 3 };
 
 /// One line each, and with the priority in front where a journal reads it.
 void start_log(bool verbose) {
@@ -62,6 +64,17 @@ void tell_identity(const Options& options, const ServerIdentity& identity, Repor
   reporter.report(0, {"certificate", std::move(text), {{"sha256", digest}}});
 }
 
+/// Sessions that hand their devices to a sink each.
+template <typename MakeSink>
+auto sessions_with(Session::Rules rules, MakeSink make_sink) {
+  return [rules = std::move(rules), make_sink = std::move(make_sink)](
+             std::uint32_t number, std::unique_ptr<RdpPeer> peer, Reporter& reporter,
+             int stop_descriptor, const std::function<void()>& activated) {
+    Session session(number, std::move(peer), make_sink(), rules, reporter, stop_descriptor);
+    return session.run(activated);
+  };
+}
+
 int run(std::vector<std::string> arguments) {
   auto parsed = parse_options(std::move(arguments));
   if (!parsed) return complain(parsed.error(), exit_usage);
@@ -70,6 +83,7 @@ int run(std::vector<std::string> arguments) {
     return exit_good;
   }
   const Options& options = std::get<Options>(*parsed);
+  Reporter reporter(options.json);
   const Result<ServerIdentity> identity = identity_for(options);
   if (!identity) return complain(identity.error(), exit_usage);
 
@@ -80,31 +94,47 @@ int run(std::vector<std::string> arguments) {
   settings.account = options.account;
   settings.sessions = options.sessions;
   settings.exit_after_sessions = options.exit_after_sessions;
-  settings.rules.named = options.named;
+  std::optional<conformance::Suite> suite;
+  Session::Rules rules{options.named, nullptr, options.profile};
+  if (!options.transcript.empty()) {
+    auto transcript = TranscriptFile::create(options.transcript, options.transcript_data);
+    if (!transcript) return complain(transcript.error(), exit_usage);
+    rules.transcript = std::move(*transcript);
+  }
   if (options.sink == SinkKind::vhci) {
     auto controller = std::make_shared<vhci::KernelController>(options.vhci_directory);
     if (Status usable = controller->usable(); !usable) return complain(usable.error(), exit_failed);
-    settings.make_sink = [controller] { return std::make_unique<vhci::VhciSink>(controller); };
+    settings.run_session = sessions_with(
+        std::move(rules), [controller] { return std::make_unique<vhci::VhciSink>(controller); });
   } else if (options.sink == SinkKind::usbip) {
-    settings.make_sink = [address = options.usbip_address, port = options.usbip_port] {
-      return std::make_unique<exports::UsbipSink>(address, port);
+    settings.run_session = sessions_with(
+        std::move(rules), [address = options.usbip_address, port = options.usbip_port] {
+          return std::make_unique<exports::UsbipSink>(address, port);
+        });
+  } else if (options.sink == SinkKind::conformance) {
+    suite.emplace(options.conformance, reporter);
+    settings.run_session = [&suite, transcript = rules.transcript](
+                               std::uint32_t number, std::unique_ptr<RdpPeer> peer, Reporter&,
+                               int stop_descriptor, const std::function<void()>& activated) {
+      return suite->run_session(number, std::move(peer), transcript, stop_descriptor, activated);
     };
   } else {
     settings.verdict_expected = true;
-    settings.make_sink = [probe = options.probe] {
+    settings.run_session = sessions_with(std::move(rules), [probe = options.probe] {
       return std::make_unique<probe::ProbeSink>(probe);
-    };
+    });
   }
 
   start_log(options.verbose);
   arrange_signals();
   initialise_rdp();
-  Reporter reporter(options.json);
   tell_identity(options, *identity, reporter);
   Service service(std::move(settings), reporter);
   if (Status listening = service.listen(); !listening)
     return complain(listening.error(), exit_failed);
-  return service.run() ? exit_good : exit_probe_failed;
+  bool good = service.run();
+  if (suite) good = suite->finish() && good;
+  return good ? exit_good : exit_test_failed;
 }
 
 }  // namespace

@@ -121,9 +121,13 @@ struct Raw {
   std::string listen = "127.0.0.1:3389";
   std::string usbip_listen;
   std::string sink, user, password_file;
+  std::string profile = "plain";
   std::vector<std::string> allow, reads, writes;
   std::string sha256;
   std::uint32_t patience_s = 60;
+  std::string cases = "all", case_releases = "windows";
+  std::uint32_t case_timeout_s = 20, case_silence_ms = 300;
+  bool cases_given = false;
   bool sessions_given = false;
 };
 
@@ -131,8 +135,9 @@ void declare(CLI::App& app, Options& options, Raw& raw) {
   app.set_version_flag("--version", "tillbridge-terminal " TILLBRIDGE_VERSION);
   app.add_option(
          "--sink", raw.sink,
-         "who gets the devices: vhci (this machine's USB, needs root), usbip (USB/IP clients) "
-         "or probe (a test in user space)")
+         "who gets the devices: vhci (this machine's USB, needs root), usbip (USB/IP clients), "
+         "probe (a test in user space) or conformance (nobody: the clients' USB redirection "
+         "itself is tested)")
       ->required();
   app.add_option("--listen", raw.listen, "ADDRESS:PORT to listen on for RDP; port 0: any free one")
       ->capture_default_str();
@@ -160,6 +165,15 @@ void declare(CLI::App& app, Options& options, Raw& raw) {
   app.add_option("--vhci-directory", options.vhci_directory,
                  "sysfs folder of the virtual host controller")
       ->capture_default_str();
+  app.add_option("--profile", raw.profile,
+                 "what is sent beyond what the sink needs: plain (nothing) or windows (what a "
+                 "Windows server is known to send, odd cases included)")
+      ->capture_default_str();
+  app.add_option("--transcript", options.transcript,
+                 "write every message of the USB channels to this file, one JSON object a line");
+  app.add_flag("--transcript-data", options.transcript_data,
+               "with --transcript: the data of transfers, too, PINs included; otherwise only its "
+               "length and a digest");
   app.add_flag("--json", options.json, "each event as a JSON object on standard output, too");
   app.add_flag("--verbose", options.verbose, "log more, FreeRDP's own messages included");
 
@@ -195,6 +209,34 @@ void declare(CLI::App& app, Options& options, Raw& raw) {
   app.add_option("--probe-timeout", raw.patience_s,
                  "seconds a device may take to appear, and any step to end")
       ->check(CLI::Range(1U, 3600U))
+      ->capture_default_str()
+      ->group(group);
+}
+
+void declare_conformance(CLI::App& app, Options& options, Raw& raw) {
+  const std::string group = "Conformance";
+  app.add_option("--cases", raw.cases,
+                 "all, microsoft, ours, or names with commas between them; list shows them")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--cases-per-session", options.conformance.cases_per_session,
+                 "cases until the client has to connect again, 0: all; 1 for clients that know "
+                 "one control channel a session")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--case-timeout", raw.case_timeout_s,
+                 "seconds that each expected message may take")
+      ->check(CLI::Range(1U, 3600U))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--case-silence", raw.case_silence_ms,
+                 "milliseconds that nothing must come where nothing may come")
+      ->check(CLI::Range(1U, 3'600'000U))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--case-releases", raw.case_releases,
+                 "what the server releases in the handshake: none (as Microsoft's suite), "
+                 "notification or windows")
       ->capture_default_str()
       ->group(group);
 }
@@ -278,12 +320,47 @@ Status check_probe(const Raw& raw, Options& options) {
   return {};
 }
 
+Status check_conformance(const Raw& raw, Options& options) {
+  if (options.sink != SinkKind::conformance) {
+    if (raw.cases_given)
+      return fail(ErrorCode::config, "--case... options need --sink conformance");
+    return {};
+  }
+  auto cases = conformance::select_cases(raw.cases);
+  if (!cases) return cases.error();
+  options.conformance.cases = std::move(*cases);
+  conformance::Settings& settings = options.conformance.settings;
+  settings.patience = std::chrono::seconds(raw.case_timeout_s);
+  settings.silence = std::chrono::milliseconds(raw.case_silence_ms);
+  const std::map<std::string, conformance::Releases> releases = {
+      {"none", conformance::Releases::none},
+      {"notification", conformance::Releases::notification},
+      {"windows", conformance::Releases::windows}};
+  const auto found = releases.find(raw.case_releases);
+  if (found == releases.end())
+    return wrong("--case-releases", raw.case_releases, "expected none, notification or windows");
+  settings.releases = found->second;
+  options.sessions = 1;  // the cases follow each other
+  return {};
+}
+
 Status check(const Raw& raw, Options& options) {
-  const std::map<std::string, SinkKind> sinks = {
-      {"vhci", SinkKind::vhci}, {"usbip", SinkKind::usbip}, {"probe", SinkKind::probe}};
+  const std::map<std::string, SinkKind> sinks = {{"vhci", SinkKind::vhci},
+                                                 {"usbip", SinkKind::usbip},
+                                                 {"probe", SinkKind::probe},
+                                                 {"conformance", SinkKind::conformance}};
   const auto sink = sinks.find(raw.sink);
-  if (sink == sinks.end()) return wrong("--sink", raw.sink, "expected vhci, usbip or probe");
+  if (sink == sinks.end())
+    return wrong("--sink", raw.sink, "expected vhci, usbip, probe or conformance");
   options.sink = sink->second;
+  if (raw.profile != "plain" && raw.profile != "windows")
+    return wrong("--profile", raw.profile, "expected plain or windows");
+  if (raw.profile == "windows") options.profile = rdpeusb::Profile::windows;
+  if (raw.profile == "windows" && options.sink == SinkKind::conformance) {
+    return fail(ErrorCode::config,
+                "--profile windows goes with another sink: a conformance case says everything "
+                "itself");
+  }
   const bool probes = !raw.reads.empty() || !raw.writes.empty() || options.probe.bench_rounds != 0;
   if (probes && options.sink != SinkKind::probe) {
     return fail(
@@ -294,6 +371,7 @@ Status check(const Raw& raw, Options& options) {
   if (Status listen = parse_listen("--listen", raw.listen, options.address, options.port); !listen)
     return listen;
   if (Status usbip = check_usbip(raw, options); !usbip) return usbip;
+  if (Status cases = check_conformance(raw, options); !cases) return cases;
   if (Status account = check_account(raw, options); !account) return account;
   if (Status certificate = check_certificate(options); !certificate) return certificate;
   for (const std::string& text : raw.allow) {
@@ -301,6 +379,8 @@ Status check(const Raw& raw, Options& options) {
     if (!model) return model.error();
     options.named.insert(*model);
   }
+  if (options.transcript_data && options.transcript.empty())
+    return fail(ErrorCode::config, "--transcript-data needs --transcript FILE");
   return check_probe(raw, options);
 }
 
@@ -316,10 +396,15 @@ Result<std::variant<Options, PrintAndExit>> parse_options(std::vector<std::strin
   options.sessions = limits::terminal_sessions;
   Raw raw;
   declare(app, options, raw);
+  declare_conformance(app, options, raw);
   std::reverse(arguments.begin(), arguments.end());  // what CLI11 wants of a vector
   try {
     app.parse(std::move(arguments));
     raw.sessions_given = app.count("--sessions") != 0;
+    for (const char* option : {"--cases", "--cases-per-session", "--case-timeout", "--case-silence",
+                               "--case-releases"}) {
+      raw.cases_given = raw.cases_given || app.count(option) != 0;
+    }
   } catch (const CLI::CallForHelp&) {
     return std::variant<Options, PrintAndExit>(PrintAndExit{app.help()});
   } catch (const CLI::CallForVersion&) {
@@ -328,6 +413,8 @@ Result<std::variant<Options, PrintAndExit>> parse_options(std::vector<std::strin
     return fail(ErrorCode::config,
                 std::string(error.what()) + "; tillbridge-terminal --help lists the options");
   }
+  if (raw.cases == "list")
+    return std::variant<Options, PrintAndExit>(PrintAndExit{conformance::list_cases()});
   if (Status checked = check(raw, options); !checked) return checked.error();
   return std::variant<Options, PrintAndExit>(std::move(options));
 }

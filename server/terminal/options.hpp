@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "channel/bytes/result.hpp"
+#include "channel/rdpeusb/terminal_profile.hpp"
+#include "server/terminal/conformance/suite.hpp"
 #include "server/terminal/device_intake.hpp"
 #include "server/terminal/probe/options.hpp"
 #include "server/terminal/rdp/peer.hpp"
@@ -16,7 +18,7 @@
 
 namespace tillbridge::terminal {
 
-enum class SinkKind : std::uint8_t { vhci, usbip, probe };
+enum class SinkKind : std::uint8_t { vhci, usbip, probe, conformance };
 
 /// Checked: what is here can be used, but for what only the system knows (ports, files that come
 /// later).
@@ -36,9 +38,13 @@ struct Options {
   std::filesystem::path vhci_directory = vhci::KernelController::default_directory;
   std::uint32_t sessions = 0;             ///< at a time
   std::uint32_t exit_after_sessions = 0;  ///< 0: never
+  rdpeusb::Profile profile = rdpeusb::Profile::plain;
   bool json = false;
+  std::filesystem::path transcript;  ///< empty: none
+  bool transcript_data = false;
   bool verbose = false;
   probe::Options probe;
+  conformance::SuiteOptions conformance;
 };
 
 /// A text to print and then exit with 0: --help, --version.

@@ -149,13 +149,13 @@ void Service::run_session(Running& running, int socket, const std::string& addre
                      {"session_closed", peer.error().message, {}, rdpeusb::Level::error});
     return;
   }
-  Session session(running.number, std::move(*peer), settings_.make_sink(), settings_.rules,
-                  reporter_, stop_.get());
-  running.outcome = session.run([&running] { running.activated = true; });
+  running.outcome = settings_.run_session(running.number, std::move(*peer), reporter_, stop_.get(),
+                                          [&running] { running.activated = true; });
 }
 
 /// Ends the threads of sessions that are over.
 void Service::collect() {
+  bool done = false;
   for (auto running = sessions_.begin(); running != sessions_.end();) {
     if (!running->over) {
       ++running;
@@ -166,9 +166,11 @@ void Service::collect() {
     if (outcome.activated) {
       ++ended_;
       if (!outcome.success.value_or(!settings_.verdict_expected)) failed_ = true;
+      if (outcome.last) done = true;
     }
     running = sessions_.erase(running);
   }
+  if (done) stop();
   if (settings_.exit_after_sessions != 0 && ended_ >= settings_.exit_after_sessions) stop();
 }
 

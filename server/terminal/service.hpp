@@ -12,11 +12,10 @@
 
 #include "channel/bytes/instant.hpp"
 #include "channel/bytes/result.hpp"
+#include "server/terminal/client_line.hpp"
 #include "server/terminal/listening.hpp"
 #include "server/terminal/rdp/peer.hpp"
 #include "server/terminal/report.hpp"
-#include "server/terminal/session.hpp"
-#include "server/terminal/sink.hpp"
 
 namespace tillbridge::terminal {
 
@@ -30,9 +29,12 @@ class Service {
     std::optional<Account> account;
     std::uint32_t sessions = 1;             ///< at a time
     std::uint32_t exit_after_sessions = 0;  ///< 0: never
-    bool verdict_expected = false;          ///< a session without a verdict of its sink has failed
-    Session::Rules rules;
-    std::function<std::unique_ptr<Sink>()> make_sink;
+    bool verdict_expected = false;          ///< a session without a verdict has failed
+    /// One session from accept to end, on its own thread: (number, client, reporter, the descriptor
+    /// that becomes readable when it shall end, what to call once the client is through the logon).
+    std::function<SessionOutcome(std::uint32_t, std::unique_ptr<RdpPeer>, Reporter&, int,
+                                 const std::function<void()>&)>
+        run_session;
   };
   /// A client has this long for TLS, logon and activation, then it is cut off: FreeRDP would wait
   /// for ever.
@@ -45,8 +47,8 @@ class Service {
 
   /// Binds and listens; the address is reported.
   [[nodiscard]] Status listen();
-  /// Until SIGINT, SIGTERM or the last of `exit_after_sessions`. The caller has blocked both
-  /// signals in all threads. False if a session's sink failed.
+  /// Until SIGINT, SIGTERM, the last of `exit_after_sessions` or a session that says so. The caller
+  /// has blocked both signals in all threads. False if a session's sink failed.
   [[nodiscard]] bool run();
 
  private:

@@ -1,127 +1,75 @@
 #include "server/terminal/session.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <ctime>
-#include <type_traits>
 #include <utility>
 #include <variant>
 
-#include "channel/bytes/limits.hpp"
-
 namespace tillbridge::terminal {
-namespace {
-
-Instant clock_now() {
-  return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
-}
-
-std::string or_unknown(const std::string& text) {
-  return text.empty() ? "(unnamed)" : text;
-}
-
-}  // namespace
 
 Session::Session(std::uint32_t number, std::unique_ptr<RdpPeer> peer, std::unique_ptr<Sink> sink,
                  Rules rules, Reporter& reporter, int stop_descriptor)
-    : number_(number),
-      peer_(std::move(peer)),
+    : line_(number, std::move(peer), reporter, std::move(rules.transcript), stop_descriptor),
       sink_(std::move(sink)),
+      role_(rules.profile),
       intake_(std::move(rules.named)),
-      reporter_(reporter),
-      stop_descriptor_(stop_descriptor),
-      now_(clock_now()) {}
+      now_(line_.now()) {}
+
+SessionOutcome Session::run(const std::function<void()>& activated) {
+  bool told = false;
+  while (turn()) {
+    if (line_.activated() && !std::exchange(told, true)) activated();
+  }
+  log_off();
+  sink_->session_ended(now_);
+  while (auto output = sink_->poll()) {
+    if (const auto* report = std::get_if<Report>(&*output)) take(*report);
+  }
+  line_.close();
+  return {line_.activated(), verdict_};
+}
+
+void Session::log_off() {
+  role_.log_off(now_);
+  while (auto output = role_.poll()) {
+    if (auto* message = std::get_if<rdpeusb::TerminalRole::SendMessage>(&*output)) take(*message);
+    if (auto* close = std::get_if<rdpeusb::TerminalRole::CloseChannel>(&*output)) take(*close);
+  }
+}
 
 /// One round: wait, read, move everything on, send. False when the session is over.
 bool Session::turn() {
   wait();
-  now_ = clock_now();
-  if (polled_.front().revents != 0) finish("tillbridge-terminal stops");
-
-  // What the client sent before it went still counts, so its end is looked at after its events.
-  const Status serviced = peer_->service();
-  while (auto event = peer_->poll()) {
+  while (auto event = line_.poll()) {
     std::visit([this](auto& value) { take(value); }, *event);
   }
-  if (!serviced) finish(serviced.error().message);
-  for (std::size_t i = sink_polled_; i < polled_.size(); ++i) {
-    if (polled_[i].revents != 0) sink_->ready(polled_[i], now_);
+  for (const pollfd& polled : polled_) {
+    if (polled.revents != 0) sink_->ready(polled, now_);
   }
   role_.advance(now_);
   intake_.advance(now_);
   sink_->advance(now_);
   drain();
-  if (!ended_) send_waiting();
-  return !ended_;
+  line_.send_waiting();
+  return !line_.ended();
 }
 
 void Session::wait() {
   polled_.clear();
-  polled_.push_back(pollfd{stop_descriptor_, POLLIN, 0});
-  peer_->add_polled(polled_);
-  sink_polled_ = polled_.size();
   sink_->add_polled(polled_);
-
   std::optional<Instant> next;
   for (const auto& deadline :
        {role_.next_deadline(), intake_.next_deadline(), sink_->next_deadline()}) {
     if (deadline) next = std::min(next.value_or(*deadline), *deadline);
   }
-  if (peer_->input_pending()) next = Instant(0);
-
-  timespec patience{};
-  if (next) {
-    const Duration left = std::max(*next - clock_now(), Duration(0));
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
-    patience.tv_sec = seconds.count();
-    patience.tv_nsec = std::chrono::nanoseconds(left - seconds).count();
-  }
-  if (::ppoll(polled_.data(), polled_.size(), next ? &patience : nullptr, nullptr) < 0) {
-    for (pollfd& polled : polled_) polled.revents = 0;  // a signal: go round
-  }
-}
-
-void Session::finish(std::string reason) {
-  if (!ended_) ended_ = std::move(reason);
-}
-
-void Session::end() {
-  sink_->session_ended(now_);
-  while (auto output = sink_->poll()) {
-    if (const auto* told = std::get_if<Report>(&*output)) take(*told);
-  }
-  peer_->say_goodbye();
-  const rdpeusb::Level level = outcome_.activated ? rdpeusb::Level::info : rdpeusb::Level::warning;
-  report({"session_closed", "closed: " + *ended_, {{"reason", *ended_}}, level});
+  line_.wait(polled_, next);
+  now_ = line_.now();
 }
 
 // --- the client
 // ----------------------------------------------------------------------------------------------
 
-void Session::take(RdpPeer::Activated& event) {
-  outcome_.activated = true;
-  const PeerFacts& facts = event.facts;
-  const std::string user = facts.domain.empty() ? facts.user : facts.domain + "\\" + facts.user;
-  report({"session_opened",
-          "opened by user " + or_unknown(user) + ", client " + or_unknown(facts.client_name) +
-              ", from " + facts.address,
-          {{"user", facts.user},
-           {"domain", facts.domain},
-           {"client", facts.client_name},
-           {"address", facts.address}}});
-}
-
 void Session::take(const RdpPeer::ChannelsReady& /*event*/) {
   role_.start(now_);
-}
-
-void Session::take(const RdpPeer::ChannelsMissing& /*event*/) {
-  report({"no_channels",
-          "the client has no dynamic channels, so it cannot redirect a stick; start it with "
-          "/dvc:tillbridge (or "
-          "/usb:...)",
-          {},
-          rdpeusb::Level::warning});
 }
 
 void Session::take(const RdpPeer::ChannelOpened& event) {
@@ -129,11 +77,6 @@ void Session::take(const RdpPeer::ChannelOpened& event) {
 }
 
 void Session::take(const RdpPeer::ChannelRefused& event) {
-  report({"channel_refused",
-          "the client refused the channel URBDRC (status " + std::to_string(event.status) +
-              "); its plugin is missing or has no stick",
-          {{"status", std::int64_t{event.status}}},
-          rdpeusb::Level::warning});
   role_.channel_refused(event.ticket, now_);
 }
 
@@ -149,21 +92,18 @@ void Session::take(RdpPeer::Message& event) {
 // --------------------------------------------------------------------------------------------------
 
 void Session::take(const rdpeusb::TerminalRole::OpenChannel& output) {
-  peer_->open_channel(output.ticket);
-  while (auto event = peer_->poll()) {  // refused at once, e.g. above the limit
+  line_.open_channel(output.ticket);
+  while (auto event = line_.poll()) {  // refused at once, e.g. above the limit
     std::visit([this](auto& value) { take(value); }, *event);
   }
 }
 
 void Session::take(rdpeusb::TerminalRole::SendMessage& output) {
-  waiting_bytes_ += output.message.size();
-  waiting_.emplace_back(std::move(output));
-  if (waiting_bytes_ > limits::terminal_kept_bytes)
-    finish("the client does not read what it is sent");
+  line_.send(output.channel, std::move(output.message));
 }
 
 void Session::take(const rdpeusb::TerminalRole::CloseChannel& output) {
-  waiting_.emplace_back(output);
+  line_.close_channel(output.channel);
 }
 
 void Session::take(rdpeusb::TerminalRole::DeviceArrived& output) {
@@ -198,7 +138,8 @@ void Session::take(const rdpeusb::TerminalRole::IoControlCompleted& output) {
 }
 
 void Session::take(const rdpeusb::TerminalRole::Event& output) {
-  report({"protocol", output.text, {}, output.level});
+  if (output.wrong_answer) sink_->wrong_answer();
+  report({"protocol", output.text, {{"wrong_answer", output.wrong_answer}}, output.level});
 }
 
 // --- the intake
@@ -263,11 +204,11 @@ void Session::take(const Report& output) {
 }
 
 void Session::take(const Sink::Verdict& output) {
-  outcome_.success = output.success;
+  verdict_ = output.success;
 }
 
 void Session::take(const Sink::EndSession& output) {
-  finish(output.reason);
+  line_.finish(output.reason);
 }
 
 // --- moving on
@@ -284,27 +225,6 @@ void Session::drain() {
     return any;
   };
   while (visit_all(role_) || visit_all(intake_) || visit_all(*sink_)) {
-  }
-}
-
-void Session::send_waiting() {
-  // A channel that was opened in this round is a request in FreeRDP's queue, and nothing else may
-  // be waiting.
-  if (Status flushed = peer_->flush(); !flushed) return finish(flushed.error().message);
-  while (!waiting_.empty() && !peer_->write_blocked()) {
-    std::visit(
-        [this](const auto& item) {
-          if constexpr (std::is_same_v<std::decay_t<decltype(item)>,
-                                       rdpeusb::TerminalRole::SendMessage>) {
-            waiting_bytes_ -= item.message.size();
-            peer_->send(item.channel, item.message);
-          } else {
-            peer_->close_channel(item.channel);
-          }
-        },
-        waiting_.front());
-    waiting_.pop_front();
-    if (Status flushed = peer_->flush(); !flushed) return finish(flushed.error().message);
   }
 }
 

@@ -2,25 +2,21 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
 
 #include "channel/rdpeusb/terminal_role.hpp"
+#include "server/terminal/client_line.hpp"
 #include "server/terminal/device_intake.hpp"
 #include "server/terminal/rdp/peer.hpp"
 #include "server/terminal/report.hpp"
 #include "server/terminal/sink.hpp"
+#include "server/terminal/transcript.hpp"
 
 namespace tillbridge::terminal {
-
-/// How a session ended, for the program's exit code.
-struct SessionOutcome {
-  bool activated = false;       ///< a user was in; false for port scans and refused logons
-  std::optional<bool> success;  ///< what the sink said; nothing if it never came to an end
-};
 
 /// Runs on one thread of its own, which waits in poll() for: the client's socket, a wish to stop,
 /// the sink's descriptors, and the earliest deadline of the roles. Nothing is polled at intervals,
@@ -31,7 +27,9 @@ struct SessionOutcome {
 class Session {
  public:
   struct Rules {
-    std::set<Model> named;  ///< let in although their class alone would not
+    std::set<Model> named;                       ///< let in although their class alone would not
+    std::shared_ptr<TranscriptFile> transcript;  ///< where messages are written down; or none
+    rdpeusb::Profile profile = rdpeusb::Profile::plain;
   };
 
   /// `stop_descriptor` becomes readable when the session shall end; it is not read here.
@@ -39,26 +37,15 @@ class Session {
           Rules rules, Reporter& reporter, int stop_descriptor);
   /// Until the client is gone, the sink is done or stop was asked for. `activated` is called once
   /// the client is through the logon.
-  template <typename Activated>
-  SessionOutcome run(Activated activated) {
-    while (turn()) {
-      if (outcome_.activated && !told_) {
-        told_ = true;
-        activated();
-      }
-    }
-    end();
-    return outcome_;
-  }
+  SessionOutcome run(const std::function<void()>& activated);
 
  private:
   [[nodiscard]] bool turn();
   void wait();
-  void end();
 
-  void take(RdpPeer::Activated& event);
+  void take(const RdpPeer::Activated& /*event*/) {}
   void take(const RdpPeer::ChannelsReady& event);
-  void take(const RdpPeer::ChannelsMissing& event);
+  void take(const RdpPeer::ChannelsMissing& /*event*/) {}
   void take(const RdpPeer::ChannelOpened& event);
   void take(const RdpPeer::ChannelRefused& event);
   void take(const RdpPeer::ChannelClosed& event);
@@ -87,29 +74,17 @@ class Session {
   void take(const Sink::EndSession& output);
 
   void drain();
-  void send_waiting();
-  void finish(std::string reason);
-  void report(const Report& report) { reporter_.report(number_, report); }
+  void log_off();
+  void report(const Report& report) { line_.report(report); }
 
-  std::uint32_t number_;
-  std::unique_ptr<RdpPeer> peer_;
+  ClientLine line_;
   std::unique_ptr<Sink> sink_;
   rdpeusb::TerminalRole role_;
   DeviceIntake intake_;
-  Reporter& reporter_;
-  int stop_descriptor_;
-
-  std::vector<pollfd> polled_;
-  std::size_t sink_polled_ = 0;  ///< where the sink's part of `polled_` begins
+  std::vector<pollfd> polled_;  ///< the sink's
   Instant now_{};
-  /// Messages and closes in their order, kept while the client does not read.
-  std::deque<std::variant<rdpeusb::TerminalRole::SendMessage, rdpeusb::TerminalRole::CloseChannel>>
-      waiting_;
-  std::size_t waiting_bytes_ = 0;
   std::set<DeviceId> admitted_;
-  SessionOutcome outcome_;
-  std::optional<std::string> ended_;  ///< why
-  bool told_ = false;
+  std::optional<bool> verdict_;  ///< the sink's
 };
 
 }  // namespace tillbridge::terminal

@@ -73,7 +73,8 @@ simulator::DeviceOptions stick(ConfigTable& table, const std::filesystem::path& 
                                std::size_t place) {
   simulator::DeviceOptions options;
   options.kind = table.word(
-      "kind", {"mass-storage", "serial-echo", "cryptovision", "swissbit", "diebold"}, options.kind);
+      "kind", {"mass-storage", "serial-echo", "osr-fx2", "cryptovision", "swissbit", "diebold"},
+      options.kind);
   options.path = table.text("path").value_or("simulated-" + std::to_string(place));
   number(table, "vendor_id", options.vendor_id);
   number(table, "product_id", options.product_id);
@@ -85,11 +86,16 @@ simulator::DeviceOptions stick(ConfigTable& table, const std::filesystem::path& 
   number(table, "seed", options.seed);
   options.faults = table.texts("faults");
   // A key that the kind has no use for is as wrong as a typo: finish() says so.
-  if (options.kind != "serial-echo" && options.kind != "diebold") disk(table, folder, options);
+  if (options.kind == "serial-echo") return options;
+  if (options.kind == "osr-fx2") {
+    number(table, "flip_every_ms", options.flip_every_ms);
+    return options;
+  }
+  if (options.kind != "diebold") disk(table, folder, options);
   if (options.kind == "mass-storage") {
     options.sample_files = table.flag("sample_files", options.sample_files);
     options.write_protected = table.flag("write_protected", options.write_protected);
-  } else if (options.kind != "serial-echo") {
+  } else {
     tse(table, folder, options.tse);
   }
   return options;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "channel/usb/requests.hpp"
+#include "server/simulator/osr_fx2.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::server {
@@ -242,6 +243,19 @@ Status SimulatedSource::power_cycle(const std::string& name) {
   const auto slot = find(name);
   if (!slot) return slot.error();
   (*slot)->device->power_cycle(loop_.now());
+  if ((*slot)->user != nullptr) (*slot)->user->schedule_pump();
+  return {};
+}
+
+Status SimulatedSource::set_switches(const std::string& name, std::uint8_t positions) {
+  const auto slot = find(name);
+  if (!slot) return slot.error();
+  simulator::SwitchPack* switches = simulator::switch_pack(*(*slot)->device);
+  if (switches == nullptr) {
+    return fail(ErrorCode::refused,
+                "'" + log::printable(name) + "' has no switches; a stick of kind osr-fx2 has");
+  }
+  switches->set_switches(positions, loop_.now());
   if ((*slot)->user != nullptr) (*slot)->user->schedule_pump();
   return {};
 }

@@ -34,6 +34,8 @@ class SimulatedSource final : public StickSource {
   Status plug(const std::string& name);
   /// The supply goes away for a moment; the bus does not notice.
   Status power_cycle(const std::string& name);
+  /// Bit n is switch n + 1. Refused by a stick that has none.
+  Status set_switches(const std::string& name, std::uint8_t positions);
   /// See simulator::parse_fault.
   Status add_fault(const std::string& name, const std::string& fault);
   Status clear_faults(const std::string& name);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <map>
 #include <system_error>
@@ -153,6 +154,7 @@ struct SimulationControl::Impl : std::enable_shared_from_this<SimulationControl:
     if (command == "plug") return said(source.plug(name));
     if (command == "unplug") return said(source.unplug(name));
     if (command == "power-cycle") return said(source.power_cycle(name));
+    if (command == "switches") return said(set_switches(name, rest));
     if (command == "fault") return said(source.add_fault(name, rest));
     if (command == "heal") return said(source.clear_faults(name));
     if (command == "witness") {
@@ -160,7 +162,19 @@ struct SimulationControl::Impl : std::enable_shared_from_this<SimulationControl:
       return witness ? *witness + "\nok\n" : said(witness.error());
     }
     return "error: unknown command; write list, or one of plug, unplug, power-cycle, heal, witness "
-           "and a SERIAL, or fault SERIAL POINT ACTION ...\n";
+           "and a SERIAL, or switches SERIAL POSITIONS, or fault SERIAL POINT ACTION ...\n";
+  }
+
+  Status set_switches(const std::string& name, std::string_view text) {
+    const bool hexadecimal = text.substr(0, 2) == "0x";
+    if (hexadecimal) text.remove_prefix(2);
+    std::uint8_t positions = 0;
+    const auto* end = text.data() + text.size();
+    const auto read = std::from_chars(text.data(), end, positions, hexadecimal ? 16 : 10);
+    if (read.ec != std::errc() || read.ptr != end) {
+      return fail(ErrorCode::config, "the positions are a number from 0 to 255 or 0x00 to 0xFF");
+    }
+    return source.set_switches(name, positions);
   }
 
   std::string list() {

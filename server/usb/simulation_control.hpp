@@ -17,6 +17,7 @@ namespace tillbridge::server {
 ///   list                          first one line "SERIAL BUSID plugged|unplugged" for each stick
 ///   unplug SERIAL, plug SERIAL    what a hand does
 ///   power-cycle SERIAL            the supply fails for a moment
+///   switches SERIAL 0x5A          a hand at the board's eight switches; bit n is switch n + 1
 ///   fault SERIAL POINT ACTION ... adds a fault (simulator/faults.hpp); heal SERIAL takes all away
 ///   witness SERIAL                first one line of JSON (simulator/witness.hpp)
 class SimulationControl {

@@ -1,5 +1,6 @@
 """What the session reads is what is on the stick, and what it writes is on the stick afterwards."""
 
+import json
 import os
 import random
 
@@ -67,6 +68,31 @@ def test_large_commands(c):
     path = image(c, "stick.img", 16)
     run_probe(c, {**STICK, "image": path}, "--probe-command-bytes", str(1 << 20), "--probe-read", f"0:{(8 << 20) // BLOCK}",
               "--probe-sha256", sha256(path.read_bytes()[:8 << 20]))
+
+
+def test_as_windows_does_it(c):
+    """What a Windows server sends beside its transfers disturbs none of them, and gets the right answers."""
+    path, transcript = image(c, "stick.img", 16), c.directory / "transcript.jsonl"
+    terminal = run_probe(c, {**STICK, "image": path}, "--profile", "windows", "--transcript", str(transcript),
+                         "--probe-read", f"0:{(8 << 20) // BLOCK}", "--probe-sha256", sha256(path.read_bytes()[:8 << 20]))
+    assert not [line for line in json_lines(terminal) if line.get("wrong_answer")], terminal.text()
+    lines = [json.loads(line) for line in transcript.read_text().splitlines()]
+    names = [line["message"] for line in lines if "message" in line]
+    assert not {"UNDECODABLE", "IGNORED", "UNKNOWN_FUNCTION", "BAD_REQUEST"} & set(names), names
+    assert names[-2:] == ["REGISTER_REQUEST_CALLBACK", "RETRACT_DEVICE"], names[-5:]
+    running, ended = set(), 0
+    for fields in (line["fields"] for line in lines if "message" in line):
+        urb = fields.get("TsUrb", {})
+        if urb.get("NoAck"):
+            continue
+        if urb or "IoControlCode" in fields:
+            request = urb.get("RequestId", fields.get("RequestId"))
+            assert request not in running, f"request id {request} is used twice"
+            running.add(request)
+        elif "HResult" in fields and "RequestId" in fields:
+            running.remove(fields["RequestId"])
+            ended += 1
+    assert not running and ended > 3 * (8 << 20) // (120 << 10), f"{ended} requests ended, {running} did not"
 
 
 def test_a_serial_stick(c):

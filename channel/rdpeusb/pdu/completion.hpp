@@ -9,6 +9,9 @@
 
 namespace tillbridge::rdpeusb::pdu {
 
+/// By how much FreeRDP up to 3.30 announces more output of an I/O control than was asked for.
+inline constexpr std::uint32_t freerdp_io_control_surplus = 4;
+
 /// IOCONTROL_COMPLETION. Success: `information` is the size of `output`. INSUFFICIENT_BUFFER:
 /// `output` has the request's OutputBufferSize and `information` says what would be needed. Any
 /// other failure: no output, 0.

@@ -41,8 +41,8 @@ Result<FromTill> decode_io_control_completion(ByteReader& in, const Address& add
   pdu.hresult = in.u32le();
   pdu.information = in.u32le();
   pdu.output_buffer_size = in.u32le();
-  constexpr std::uint32_t freerdp_surplus = 4;
-  const bool surplus = pdu.output_buffer_size == outstanding.output_buffer_size + freerdp_surplus;
+  const bool surplus =
+      pdu.output_buffer_size == outstanding.output_buffer_size + freerdp_io_control_surplus;
   if (surplus && in.remaining() <= pdu.output_buffer_size) {
     pdu.output = in.rest();
   } else {

@@ -158,8 +158,9 @@ Result<std::unique_ptr<Device>> make_tse(const DeviceOptions& options) {
   if (options.kind == "cryptovision") return make_cryptovision(options);
   if (options.kind == "swissbit") return make_swissbit(options);
   if (options.kind == "diebold") return make_diebold(options);
-  return wrong_option("kind", options.kind,
-                      "must be mass-storage, serial-echo, cryptovision, swissbit or diebold");
+  return wrong_option(
+      "kind", options.kind,
+      "must be mass-storage, serial-echo, osr-fx2, cryptovision, swissbit or diebold");
 }
 
 }  // namespace tillbridge::simulator::tse

@@ -217,7 +217,6 @@ Bytes message(std::uint32_t transfer, std::size_t size, std::uint8_t salt) {
   return writer.finish();
 }
 constexpr std::uint8_t asked = 1, answered = 2;
-constexpr std::size_t message_header_bytes = 8;
 
 /// Takes whole messages off a stream and looks whether they are what somebody sent.
 class MessageReader {

@@ -301,6 +301,29 @@ TEST_F(FreeRdpTest, UnpluggedStickClosesASilentChannelFromOurThread) {
   EXPECT_EQ(freerdp.misuses, 0);
 }
 
+// FreeRDP is given time to close a channel; the stick may be plugged in again within it.
+TEST_F(FreeRdpTest, StickPluggedInAgainIsNeverInTheSessionTwice) {
+  FakeFreeRdp freerdp({configuration(world_.port())}, world_.hooks());
+  ASSERT_EQ(freerdp.connect(), static_cast<UINT>(CHANNEL_RC_OK));
+  world_.session(&freerdp);
+  start_terminal();
+  ASSERT_TRUE(until_present(1));
+  const auto before = world_.ask([&] { return world_.terminal().present().front(); });
+  world_.ask([&] {
+    world_.server().revoke(1, "", true);
+    world_.server().grant(1);
+    return 0;
+  });
+  bool twice = false;
+  ASSERT_TRUE(world_.until([&] {
+    const auto present = world_.terminal().present();
+    twice = twice || present.size() > 1;
+    return present.size() == 1 && present.front() != before;
+  }));
+  EXPECT_FALSE(twice);
+  EXPECT_EQ(freerdp.misuses, 0);
+}
+
 TEST_F(FreeRdpTest, BusyChannelIsClosedByFreeRdpsOwnThread) {
   FakeFreeRdp freerdp({configuration(world_.port())}, world_.hooks());
   ASSERT_EQ(freerdp.connect(), static_cast<UINT>(CHANNEL_RC_OK));

@@ -73,7 +73,10 @@ class SessionTest : public testing::Test, protected Channels {
     later([this, channel, message = std::move(message)] { terminal_.receive(channel, message); });
   }
   void close(ChannelId channel) override {
-    later([this, channel] { terminal_.closed(channel); });
+    later([this, channel] {
+      terminal_.closed(channel);
+      if (session_) session_->channel_closed(channel);
+    });
   }
   void later(std::function<void()> task) { loop_.post(std::move(task)); }
 

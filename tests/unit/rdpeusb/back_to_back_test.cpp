@@ -100,7 +100,8 @@ class BackToBack : public ::testing::TestWithParam<std::uint32_t> {
   std::mt19937 random_{GetParam()};
   Instant now_ = 1'000'000us;
   TillRole till_;
-  TerminalRole terminal_;
+  /// Every third run under the Windows profile, which must not change anything of this.
+  TerminalRole terminal_{GetParam() % 3 == 0 ? Profile::windows : Profile::plain};
   Loop loop_;
 
   struct Message {
@@ -144,6 +145,7 @@ class BackToBack : public ::testing::TestWithParam<std::uint32_t> {
   }
   void take(TillRole::CloseChannel& value) {
     if (open_.erase(value.channel) != 0) terminal_.channel_closed(value.channel, now_);
+    till_.channel_closed(value.channel, now_);
   }
   void take(TillRole::Submit& value) { loop_.submit(std::move(value.transfer)); }
   void take(TillRole::Cancel& value) { loop_.cancel(value.transfer); }
@@ -194,6 +196,7 @@ class BackToBack : public ::testing::TestWithParam<std::uint32_t> {
   void take(TerminalRole::IoControlCompleted& /*value*/) {}
   void take(TerminalRole::Event& value) {
     EXPECT_EQ(value.text.find("fault of the client"), std::string::npos) << value.text;
+    EXPECT_FALSE(value.wrong_answer) << value.text;
   }
 
   void deliver(std::deque<Message>& queue, bool at_till) {

@@ -126,6 +126,7 @@ class Conversation {
   std::deque<TillRole::Submit> submitted;
   std::deque<TillRole::Cancel> cancelled;
   std::vector<TillRole::CloseChannel> closed;
+  bool closes_at_once = true;  ///< else the test says when a channel is closed: server_closes()
   std::vector<TillRole::DeviceLeftSession> left;
   std::vector<TillRole::Event> events;
   std::uint32_t completion_interface = 0;  ///< what Windows uses
@@ -406,6 +407,7 @@ class Conversation {
       } else if (auto* close = std::get_if<TillRole::CloseChannel>(&*output)) {
         order.push_back("close " + std::to_string(close->channel));
         closed.push_back(*close);
+        if (closes_at_once) role.channel_closed(close->channel, now);
       } else if (auto* submit = std::get_if<TillRole::Submit>(&*output)) {
         order.push_back("submit " + std::to_string(submit->device));
         submitted.push_back(std::move(*submit));

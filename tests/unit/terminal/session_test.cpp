@@ -1,6 +1,9 @@
 // A whole session without RDP: the client's end is a TillRole with a simulated stick.
 #include "server/terminal/session.hpp"
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -81,6 +84,7 @@ class PlayedTill final : public RdpPeer {
           events_.emplace_back(Message{send->channel, std::move(send->message)});
         } else if (auto* close = std::get_if<rdpeusb::TillRole::CloseChannel>(&*output)) {
           events_.emplace_back(ChannelClosed{close->channel});
+          till_.channel_closed(close->channel, now_);
         } else if (auto* submit = std::get_if<rdpeusb::TillRole::Submit>(&*output)) {
           stick_->submit(std::move(submit->transfer), now_);
         } else if (auto* cancel = std::get_if<rdpeusb::TillRole::Cancel>(&*output)) {
@@ -112,11 +116,26 @@ class SessionTest : public testing::Test {
                      probe::Options options) {
     options.patience = std::chrono::seconds(2);
     auto till = std::make_unique<PlayedTill>(std::move(stick), behaviour);
-    Session session(1, std::move(till), std::make_unique<probe::ProbeSink>(std::move(options)), {},
-                    reporter_, stop_.get());
+    Session session(1, std::move(till), std::make_unique<probe::ProbeSink>(std::move(options)),
+                    rules_, reporter_, stop_.get());
     return session.run([this] { activated_ = true; });
   }
 
+  /// What a session that writes 0x5A to a stick puts down.
+  std::string transcript_of_a_write(bool with_data) {
+    const std::string path = testing::TempDir() + "session-transcript.jsonl";
+    rules_.transcript = *TranscriptFile::create(path, with_data);
+    probe::Options options;
+    options.writes.push_back({"data", 8192, std::make_shared<Bytes>(512, 0x5A)});
+    EXPECT_EQ(run(simulated_disk(), {}, options).success, true);
+    rules_.transcript.reset();
+    std::ifstream file(path);
+    std::string text(std::istreambuf_iterator<char>(file), {});
+    std::filesystem::remove(path);
+    return text;
+  }
+
+  Session::Rules rules_;
   Reporter reporter_{false};
   Descriptor stop_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   bool activated_ = false;
@@ -138,6 +157,25 @@ TEST_F(SessionTest, ASerialPortIsProbedThroughTheChannel) {
   EXPECT_EQ(run(simulated_serial(), {}, {}).success, true);
 }
 
+TEST_F(SessionTest, TheWindowsProfileDisturbsNothing) {
+  rules_.profile = rdpeusb::Profile::windows;
+  EXPECT_EQ(run(simulated_serial(), {}, {}).success, true);
+  const std::string text = transcript_of_a_write(false);  // a probe whose verdict is good
+  EXPECT_NE(text.find("RETRACT_DEVICE"), std::string::npos) << "leave was taken";
+  EXPECT_EQ(text.find("UNDECODABLE"), std::string::npos);
+}
+
+TEST_F(SessionTest, AWrongAnswerFailsTheVerdict) {
+  probe::ProbeSink sink({});
+  sink.wrong_answer();
+  sink.device_arrived(SessionDevice{1, {}, {}}, Instant(0));  // of no class that has a probe: good
+  std::optional<bool> verdict;
+  while (auto output = sink.poll()) {
+    if (const auto* told = std::get_if<Sink::Verdict>(&*output)) verdict = told->success;
+  }
+  EXPECT_EQ(verdict, false);
+}
+
 TEST_F(SessionTest, WithoutChannelsNoDeviceComes) {
   PlayedTill::Behaviour behaviour;
   behaviour.channels = false;
@@ -156,6 +194,34 @@ TEST_F(SessionTest, AClientThatGoesAwayLeavesNoVerdict) {
   const SessionOutcome outcome = run(simulated_disk(), behaviour, {});
   EXPECT_TRUE(outcome.activated);
   EXPECT_FALSE(outcome.success.value_or(false));
+}
+
+TEST_F(SessionTest, TheTranscriptHasEveryMessageAndNoData) {
+  const std::string text = transcript_of_a_write(false);
+  const auto count = [&text](const std::string& part) {
+    int found = 0;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count(R"("event":"opened")"), 2);
+  EXPECT_EQ(count(R"("message":"ADD_DEVICE")"), 1);
+  EXPECT_EQ(count("UNDECODABLE"), 0);
+  EXPECT_GT(count(R"("message":"TRANSFER_OUT_REQUEST")"), 1);
+  EXPECT_EQ(
+      count(R"("message":"TRANSFER_IN_REQUEST")") + count(R"("message":"TRANSFER_OUT_REQUEST")"),
+      count(R"("message":"URB_COMPLETION")") + count(R"("message":"URB_COMPLETION_NO_DATA")"));
+  // The data is there as its length, and the same data as the same digest: written and read back.
+  EXPECT_EQ(count("5a5a5a5a"), 0);
+  const auto written = text.find(R"("OutputBuffer":{"bytes":512)");
+  ASSERT_NE(written, std::string::npos);
+  EXPECT_EQ(count(text.substr(written, text.find('}', written) - written)), 2);
+  // Descriptors are no secret.
+  EXPECT_GT(count("GET_DESCRIPTOR_FROM_DEVICE (0x000B): success"), 0);
+  EXPECT_GT(count(R"("OutputBuffer":"1201)"), 0);
+}
+
+TEST_F(SessionTest, TheTranscriptHasTheDataOnRequest) {
+  EXPECT_NE(transcript_of_a_write(true).find("5a5a5a5a"), std::string::npos);
 }
 
 TEST_F(SessionTest, StopsWhenAsked) {
