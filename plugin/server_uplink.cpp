@@ -177,7 +177,8 @@ void ServerUplink::granted(const link::Granted& grant) {
   events_.offered({.stick = stick,
                    .busid = grant.busid,
                    .label = grant.label.empty() ? grant.busid : grant.label,
-                   .reset = reset_policy(grant.reset_policy)});
+                   .reset = reset_policy(grant.reset_policy),
+                   .pipeline = grant.pipeline});
 }
 
 void ServerUplink::revoked(const link::Revoked& revocation) {
@@ -295,7 +296,6 @@ void ServerUplink::send(StickId stick, Bytes bytes) {
   const auto found = sticks_.find(stick);
   if (found == sticks_.end() || !endpoint_) return;
   endpoint_->send(found->second, std::move(bytes), loop_.now());
-  flush();
   blocked_ = !can_send();
 }
 

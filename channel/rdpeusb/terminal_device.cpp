@@ -173,11 +173,11 @@ void Device::io_control(std::uint32_t code, std::uint32_t output_bytes, Instant 
     pass_control_ends();
     return;
   }
-  control.request = next_request_id();
+  const std::uint32_t id = next_request_id();
+  control.request = id;
   control.deadline = now + io_control_patience;
-  requests_[control.request] =
-      Request{0, Step::io_control, 0, true, Asked{true, true, output_bytes}};
-  send_io_control(control.request, code, output_bytes);
+  requests_[id] = Request{0, Step::io_control, 0, true, Asked{true, true, output_bytes}};
+  send_io_control(id, code, output_bytes);
 }
 
 void Device::send_io_control(std::uint32_t id, std::uint32_t code, std::uint32_t output_bytes) {
@@ -191,8 +191,9 @@ void Device::send_io_control(std::uint32_t id, std::uint32_t code, std::uint32_t
 
 void Device::end_control(std::uint32_t request, IoControlEnd end) {
   const auto found =
-      std::find_if(controls_.begin(), controls_.end(),
-                   [request](const Control& control) { return control.request == request; });
+      std::find_if(controls_.begin(), controls_.end(), [request](const Control& control) {
+        return !control.end && control.request == request;  // ids are used again
+      });
   if (found != controls_.end()) found->end = std::move(end);
   pass_control_ends();
 }
@@ -285,7 +286,7 @@ Status Device::advance(Instant now) {
     if (control.end || control.deadline > now) continue;
     note(Quirk::silent_request);
     control.end = IoControlEnd{pdu::hresult::timeout, {}};
-    requests_.at(control.request).step = Step::transfer;  // abandoned from now on
+    requests_.at(*control.request).step = Step::transfer;  // abandoned from now on
     ++abandoned_;
   }
   pass_control_ends();
@@ -311,6 +312,8 @@ void Device::send_of_opening(Opening::Request request) {
                 Asked{transfer->in, true, transfer->output_buffer_size}};
   } else if (auto* cancel = std::get_if<pdu::CancelRequest>(&request)) {
     cancel->request = next_request_id();
+  } else if (const auto* callback = std::get_if<pdu::RegisterRequestCallback>(&request)) {
+    if (callback->count == 0) end_no_ack();  // there is no interface left to answer on
   }
   outputs_.emplace_back(
       std::visit([](const auto& message) { return pdu::encode(message); }, request));
@@ -325,7 +328,7 @@ void Device::give_up_opening() {
   }
 }
 
-void Device::end_opening() {
+void Device::end_no_ack() {
   std::erase_if(requests_, [](const auto& request) { return request.second.step == Step::no_ack; });
 }
 

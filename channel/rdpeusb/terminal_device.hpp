@@ -70,7 +70,7 @@ class Device {
   /// Cancels the request that is awaited; its completion is dropped if it still comes.
   void give_up_opening();
   /// From now on an answer to a request with NoAck is one for no request.
-  void end_opening();
+  void end_no_ack();
   /// What a hub driver says to a device that it lets go.
   void take_leave();
 
@@ -123,7 +123,7 @@ class Device {
 
   /// An io_control() whose end was not passed on yet.
   struct Control {
-    std::uint32_t request = 0;
+    std::optional<std::uint32_t> request;  ///< none: it ended here, nothing was sent
     Instant deadline{};
     std::optional<IoControlEnd> end;
   };

@@ -65,16 +65,6 @@ constexpr std::array windows_opening{
     Step{What::os_string, 18},
     Step{What::os_feature, 16},
     Step{What::port_status, 4},
-    // A driver stack that turns out to be the wrong one goes again, and the next one registers on
-    // the same channel (a comment in FreeRDP's first version, fa4d8fca1).
-    Step{What::unregister},
-    // The texts are asked for again and again (issue 8416: after 200 ms), and by a server in
-    // another language under that one's locale.
-    Step{What::text, description, german},
-    Step{What::text, location, german},
-    Step{What::text, description, neutral},
-    Step{What::register_callback},
-    Step{What::device_descriptor, usb::DeviceDescriptor::size},
     // The odd cases that the protocol allows and a till must survive. A buffer of no size for what
     // has one: 2.2.7.1; a transfer of no length: 2.2.6.7; the two clocks: 4.1.2 and 2.2.9.8.
     Step{What::port_status, 0},
@@ -88,6 +78,17 @@ constexpr std::array windows_opening{
     Step{What::cancel_finished},
     // After both, anything unasked for would have come before this answer.
     Step{What::port_status, 4},
+    // A driver stack that turns out to be the wrong one goes again, and the next one registers on
+    // the same channel (a comment in FreeRDP's first version, fa4d8fca1). Last, because FreeRDP's
+    // own redirection gives the device back when it hears this, before which it is asked the rest.
+    Step{What::unregister},
+    // The texts are asked for again and again (issue 8416: after 200 ms), and by a server in
+    // another language under that one's locale.
+    Step{What::text, description, german},
+    Step{What::text, location, german},
+    Step{What::text, description, neutral},
+    Step{What::register_callback},
+    Step{What::device_descriptor, usb::DeviceDescriptor::size},
 };
 
 // -------------------------------------------------------------------------------------------------

@@ -265,7 +265,7 @@ void TerminalRole::proceed(Channel& channel, Instant now) {
   for (const std::string& finding : opening.findings())
     outputs_.emplace_back(Event{Level::warning, channel.name() + ": " + finding, true});
   if (!opening.done()) return;
-  channel.io->end_opening();
+  channel.io->end_no_ack();
   channel.opening.reset();
   channel.state = State::running;
   channel.deadline.reset();
@@ -414,7 +414,12 @@ void TerminalRole::forget(ChannelId channel, const std::string& reason) {
   if (gone->io) {
     gone->io->close();
     drain(*gone);
-    if (gone->state == State::running) outputs_.emplace_back(DeviceGone{gone->device, reason});
+  }
+  if (gone->state == State::running) {
+    outputs_.emplace_back(DeviceGone{gone->device, reason});
+  } else if (gone->io) {
+    // Nobody else will hear of it: the owner does not know the device yet.
+    event(Level::warning, gone->name() + " went away before it could be used: " + reason);
   } else {
     event(Level::info, gone->name() + " was closed: " + reason);
   }

@@ -158,7 +158,10 @@ void TillRole::receive(ChannelId id, ByteView message, Instant now) {
     send(id, pdu::encode(response));
     if (channel.phase == Phase::wait_capabilities) channel.phase = Phase::wait_created;
   } else if (const auto* created = std::get_if<pdu::ChannelCreated>(&pdu)) {
-    if (channel.phase != Phase::wait_created) return;  // out of sequence: ignored (4.8)
+    // IronRDP's server leaves the capability exchange out on device channels. FreeRDP does not
+    // mind, and there is nothing to exchange: there is one version.
+    const bool left_out = channel.phase == Phase::wait_capabilities && channel.device;
+    if (channel.phase != Phase::wait_created && !left_out) return;  // out of sequence (3.1.5)
     if (!created->version_1_0()) {
       log(Level::warning, channel_text(id) + ": closed, as the terminal server speaks version " +
                               std::to_string(created->major) + '.' +
@@ -287,9 +290,14 @@ void TillRole::complete(DeviceId id, usb::Completion completion, Instant now) {
   Offered& offered = found->second;
   const auto flight = offered.stick->land(completion);
   if (!flight) return;
-  if (flight->request && offered.channel) {
+  if (offered.channel) {
     const auto& io = channels_.at(*offered.channel).io;
-    if (io) io->complete(*flight->request, std::move(completion), now);
+    if (!io) return;
+    if (flight->request) {
+      io->complete(*flight->request, std::move(completion), now);
+    } else {
+      io->abandoned_ended(now);
+    }
     return;
   }
   forget_if_drained(id);

@@ -11,6 +11,20 @@
 
 namespace tillbridge::rdpeusb::till {
 
+namespace {
+
+/// A TS_URB may list 64 KiB of interfaces and pipes: a thousand of them that wait are worth
+/// counting.
+std::size_t listed_bytes(const std::vector<pdu::InterfaceInformation>& interfaces) {
+  std::size_t bytes = 0;
+  for (const auto& interface : interfaces) {
+    bytes += sizeof(interface) + interface.pipes.size() * sizeof(pdu::PipeInformation);
+  }
+  return bytes;
+}
+
+}  // namespace
+
 DeviceChannel::DeviceChannel(ChannelId channel, std::uint32_t usb_device, Stick& stick,
                              Outputs& outputs)
     : channel_(channel), usb_device_(usb_device), stick_(stick), outputs_(outputs) {}
@@ -31,6 +45,10 @@ void DeviceChannel::complete(std::uint32_t request, usb::Completion completion, 
   const auto found = requests_.find(request);
   if (found == requests_.end() || found->second.transfer != completion.id) return;
   transfer_done(request, found->second, std::move(completion));
+  pump(now);
+}
+
+void DeviceChannel::abandoned_ended(Instant now) {
   pump(now);
 }
 
@@ -173,11 +191,15 @@ Status DeviceChannel::handle(const pdu::BadRequest& message, Instant) {
 }
 
 void DeviceChannel::admit(RequestId id, Request request, Instant now) {
+  request.bytes = request.output_buffer_size;
+  if (const auto* select = std::get_if<SelectConfigurationPlan>(&request.plan)) {
+    request.bytes += listed_bytes(select->interfaces);
+  }
   const std::size_t transfers = requests_.size() + stick_.abandoned();
   const std::size_t bytes = outstanding_bytes_ + stick_.abandoned_bytes();
   if (transfers >= limits::transfers_in_flight_per_device ||
       request.output_buffer_size > limits::transfer_bytes ||
-      bytes + request.output_buffer_size > limits::transfer_bytes_in_flight_per_device) {
+      bytes + request.bytes > limits::transfer_bytes_in_flight_per_device) {
     request.plan = Failure(failure::no_resources);
   }
   if (const auto* refused = std::get_if<Failure>(&request.plan)) {
@@ -187,7 +209,7 @@ void DeviceChannel::admit(RequestId id, Request request, Instant now) {
     send_completion(id, request, outcome);
     return;
   }
-  outstanding_bytes_ += request.output_buffer_size;
+  outstanding_bytes_ += request.bytes;
   request.arrival = ++arrivals_;
   if (const auto* control = std::get_if<ControlPlan>(&request.plan)) {
     if (control->timeout_ms != 0) {
@@ -229,7 +251,7 @@ void DeviceChannel::finish(RequestId id, const Outcome& outcome) {
   requests_.erase(found);  // from here on the id is free: the server may reuse it
   send_completion(id, request, outcome);
 
-  outstanding_bytes_ -= request.output_buffer_size;
+  outstanding_bytes_ -= request.bytes;
   if (request.state == Request::State::held_back) {
     held_back_.erase(std::remove(held_back_.begin(), held_back_.end(), id), held_back_.end());
   }
@@ -299,20 +321,24 @@ void DeviceChannel::pump(Instant now) {
 }
 
 bool DeviceChannel::must_wait(const Request& request) const {
+  const auto* transfer = std::get_if<PipeTransferPlan>(&request.plan);
+  const auto* reset = std::get_if<ResetPipePlan>(&request.plan);
+  // These do not reach the stick, and what is on a dead handle can be refused at once.
+  if (std::holds_alternative<AbortPipePlan>(request.plan) ||
+      std::holds_alternative<FrameNumberPlan>(request.plan) ||
+      (transfer != nullptr && pipes_.count(transfer->pipe) == 0) ||
+      (reset != nullptr && (!reset->on_device || pipes_.count(reset->pipe) == 0))) {
+    return false;
+  }
+  // What an earlier registration left half done: until it has ended nobody can tell what the stick
+  // has.
+  if (stick_.unsettled()) return true;
   if (barrier_ == Barrier::none) return false;
   // A port reset ends whatever is under way, except another one.
   if (std::holds_alternative<PortResetPlan>(request.plan)) {
     return std::holds_alternative<PortResetPlan>(requests_.at(barrier_holder_).plan);
   }
-  // What is on a dead handle can be refused at once.
-  if (const auto* transfer = std::get_if<PipeTransferPlan>(&request.plan)) {
-    return barrier_ == Barrier::device && pipes_.count(transfer->pipe) != 0;
-  }
-  if (const auto* reset = std::get_if<ResetPipePlan>(&request.plan)) {
-    return reset->on_device && pipes_.count(reset->pipe) != 0;
-  }
-  return !std::holds_alternative<AbortPipePlan>(request.plan) &&
-         !std::holds_alternative<FrameNumberPlan>(request.plan);
+  return transfer == nullptr || barrier_ == Barrier::device;
 }
 
 }  // namespace tillbridge::rdpeusb::till

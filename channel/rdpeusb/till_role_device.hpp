@@ -35,6 +35,8 @@ class DeviceChannel {
   Status receive(const pdu::FromServer& message, Instant now);
   /// The end of a transfer that serves `request`.
   void complete(std::uint32_t request, usb::Completion completion, Instant now);
+  /// The end of one that nobody waits for any more.
+  void abandoned_ended(Instant now);
   void advance(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
 
@@ -49,6 +51,7 @@ class DeviceChannel {
     bool in = true;              ///< the message's direction
     std::uint32_t output_buffer_size = 0;
     Plan plan;
+    std::size_t bytes = 0;  ///< kept for it while it is in the table
 
     State state = State::held_back;
     std::uint64_t arrival = 0;             ///< counts admissions: which of two came first

@@ -124,19 +124,22 @@ bool is_high_speed(const usb::DeviceDescription& device) {
   }
 }
 
-/// The first number in a port path and the last one; 1 where there is none.
-std::pair<unsigned, unsigned> outer_numbers(std::string_view path) {
-  std::vector<unsigned> numbers;
-  bool in_number = false;
+/// Bus and last port of a port path like "3-1.4"; 1 and 1 where the path is none, as with a stick
+/// that a USB server names by its ids and serial.
+std::pair<unsigned, unsigned> bus_and_port(std::string_view path) {
+  std::vector<unsigned> numbers{0};
+  char previous = '-';
   for (const char character : path) {
-    const bool digit = character >= '0' && character <= '9';
-    if (digit && !in_number) numbers.push_back(0);
-    if (digit) {
+    if (character >= '0' && character <= '9') {
       numbers.back() = (numbers.back() * 10 + static_cast<unsigned>(character - '0')) % 10000;
+    } else {
+      const bool separates = character == (numbers.size() == 1 ? '-' : '.');
+      if (!separates || previous == '-' || previous == '.') return {1, 1};
+      numbers.push_back(0);
     }
-    in_number = digit;
+    previous = character;
   }
-  if (numbers.empty()) return {1, 1};
+  if (numbers.size() < 2 || previous == '-' || previous == '.') return {1, 1};
   return {numbers.front(), numbers.back()};
 }
 
@@ -181,7 +184,7 @@ std::string description_text(const usb::DeviceDescription& device) {
 }
 
 std::string location_text(const usb::DeviceDescription& device) {
-  const auto [hub, port] = outer_numbers(device.path);
+  const auto [hub, port] = bus_and_port(device.path);
   return "Port_#" + decimal(port, 4) + ".Hub_#" + decimal(hub, 4);
 }
 

@@ -22,8 +22,8 @@ namespace tillbridge::rdpeusb::till {
 
 /// DeviceTextDescription: never empty, no NUL, at most limits::usb_string_bytes.
 [[nodiscard]] std::string description_text(const usb::DeviceDescription& device);
-/// DeviceTextLocationInformation in Windows' form, "Port_#0004.Hub_#0001": last and first number of
-/// the port path.
+/// DeviceTextLocationInformation in Windows' form, "Port_#0004.Hub_#0001": last port and bus of
+/// the port path, 1 and 1 where the path is none. Only ever shown.
 [[nodiscard]] std::string location_text(const usb::DeviceDescription& device);
 
 }  // namespace tillbridge::rdpeusb::till

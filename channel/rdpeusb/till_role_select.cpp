@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "channel/rdpeusb/pdu/urb_function.hpp"
 #include "channel/rdpeusb/till_role_device.hpp"
 
 namespace tillbridge::rdpeusb::till {
@@ -134,12 +135,23 @@ pdu::TsUrbResult::Body DeviceChannel::success_body(const Request& request) {
   return std::monostate{};
 }
 
-/// A failed SELECT_CONFIGURATION has its own shape with nothing in it, all others the bare header.
+/// A failure has the shape of its function's result too, with nothing in it. The specification
+/// names one result for each function and no exception (2.2.10); IronRDP's server takes nothing
+/// else, and whoever looks at the status first never gets to the rest.
 pdu::TsUrbResult::Body DeviceChannel::failed_body(const Request& request) {
-  if (!request.io_control && request.function == pdu::urb_function::select_configuration) {
-    return pdu::SelectConfigurationResult{};
+  if (request.io_control) return std::monostate{};
+  switch (pdu::body_of(request.function)) {
+    case pdu::UrbBody::select_configuration:
+      return pdu::SelectConfigurationResult{};
+    case pdu::UrbBody::select_interface:
+      return pdu::SelectInterfaceResult{};
+    case pdu::UrbBody::isochronous:
+      return pdu::IsochronousResult{};
+    default:
+      if (request.function == pdu::urb_function::get_current_frame_number)
+        return pdu::FrameNumberResult{};
+      return std::monostate{};
   }
-  return std::monostate{};
 }
 
 }  // namespace tillbridge::rdpeusb::till

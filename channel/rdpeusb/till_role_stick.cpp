@@ -5,6 +5,12 @@
 #include <utility>
 
 namespace tillbridge::rdpeusb::till {
+namespace {
+
+/// Half of the ids are for transfers that somebody between here and the stick makes.
+constexpr usb::TransferId last_session_id = 0x7FFFFFFF;
+
+}  // namespace
 
 Stick::Stick(DeviceId id, TillDevice device, bool by_path, Outputs& outputs)
     : id_(id),
@@ -44,8 +50,8 @@ bool Stick::has_endpoint(std::uint8_t address) const noexcept {
 
 usb::TransferId Stick::submit(std::uint32_t request, usb::Transfer transfer) {
   do {
-    ++last_transfer_;
-  } while (last_transfer_ == 0 || flights_.count(last_transfer_) != 0);
+    last_transfer_ = last_transfer_ % last_session_id + 1;
+  } while (flights_.count(last_transfer_) != 0);
   transfer.id = last_transfer_;
 
   Flight flight{request, transfer.length, std::nullopt, false};
@@ -71,6 +77,7 @@ void Stick::abandon_all() {
     flight.request.reset();
     ++abandoned_;
     abandoned_bytes_ += flight.length;
+    if (flight.host_request) ++abandoned_host_requests_;
   }
 }
 
@@ -82,6 +89,7 @@ std::optional<Stick::Flight> Stick::land(const usb::Completion& completion) {
   if (!flight.request) {
     --abandoned_;
     abandoned_bytes_ -= flight.length;
+    if (flight.host_request) --abandoned_host_requests_;
   }
   if (completion.status == usb::TransferStatus::success && flight.host_request) {
     if (const auto* configuration = std::get_if<usb::SetConfiguration>(&*flight.host_request)) {

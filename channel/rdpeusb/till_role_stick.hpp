@@ -69,6 +69,9 @@ class Stick {
   /// Transfers nobody waits for, which still take up the stick.
   [[nodiscard]] std::size_t abandoned() const noexcept { return abandoned_; }
   [[nodiscard]] std::size_t abandoned_bytes() const noexcept { return abandoned_bytes_; }
+  /// Whether one of them may still change the configuration, so that nobody knows which is in
+  /// force.
+  [[nodiscard]] bool unsettled() const noexcept { return abandoned_host_requests_ != 0; }
 
  private:
   DeviceId id_;
@@ -81,6 +84,7 @@ class Stick {
   usb::TransferId last_transfer_ = 0;
   std::size_t abandoned_ = 0;
   std::size_t abandoned_bytes_ = 0;
+  std::size_t abandoned_host_requests_ = 0;
 };
 
 }  // namespace tillbridge::rdpeusb::till

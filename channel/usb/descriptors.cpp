@@ -110,9 +110,12 @@ std::string DeviceDescription::label() const {
   std::snprintf(ids.data(), ids.size(), "%04x:%04x", static_cast<unsigned>(device.vendor_id),
                 static_cast<unsigned>(device.product_id));
   std::string text = ids.data();
-  if (!serial.empty()) return text + " serial " + serial;
-  if (!path.empty()) return text + " without serial at " + path;
-  return text + " without serial";
+  text += serial.empty() ? " without serial" : " serial " + serial;
+  if (serial.empty() && !path.empty()) text += " at " + path;
+  // A stick chooses its serial: without this it could write log lines of its own.
+  const auto unprintable = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  std::replace_if(text.begin(), text.end(), unprintable, '?');
+  return text;
 }
 
 std::string_view name(Speed speed) noexcept {

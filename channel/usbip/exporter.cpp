@@ -179,6 +179,10 @@ void Exporter::finish_submit() {
     running.packets = transfer.packets;
     if (transfer.type == usb::TransferType::control) {
       running.host_request = usb::as_host_request(transfer.setup);
+      if (transfer.setup.request_type == 0x80 &&
+          transfer.setup.request == usb::request::get_descriptor) {
+        running.descriptor = transfer.setup.value;
+      }
     }
     bytes_in_flight_ += running.length;
     by_sequence_.emplace(running.sequence, transfer.id);
@@ -227,6 +231,7 @@ void Exporter::complete(usb::Completion completion) {
   bytes_in_flight_ -= running.length;
   unlinks_waiting_ -= running.unlinks.size();
   make_honest(running, completion);
+  keep_identity(running, completion);
   if (running.host_request && completion.status == usb::TransferStatus::success) {
     settings_->apply(*running.host_request);
   }

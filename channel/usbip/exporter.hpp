@@ -35,7 +35,10 @@ struct ExporterOptions {
 /// wrong direction, above limits.hpp: answered here with an error RET_SUBMIT); each CMD_SUBMIT is
 /// answered by exactly one RET_SUBMIT, unless a CMD_UNLINK won; each CMD_UNLINK by exactly one
 /// RET_UNLINK; a completion that lies (longer than asked, unknown id, wrong packet count) never
-/// reaches the peer as such: it is reported as an error and noted.
+/// reaches the peer as such: it is reported as an error and noted; device and configuration
+/// descriptors reach the peer only as they were described here, so a device that was let through as
+/// a stick cannot show itself as a keyboard afterwards (CVE-2020-9332 is a driver without such a
+/// rule).
 ///
 /// Which of the two wins: an unlinked transfer that ends cancelled with nothing moved is answered
 /// by RET_UNLINK(-ECONNRESET) alone. One that moved data or ended otherwise is answered by its
@@ -108,6 +111,7 @@ class Exporter {
     above_limit,
     isochronous,
     false_completion,
+    other_descriptors,
     unknown_completion,
     count
   };
@@ -122,7 +126,8 @@ class Exporter {
     std::uint32_t packet_count = 0;  // as sent by the peer
     std::vector<usb::IsochronousPacket> packets;
     std::optional<usb::HostRequest> host_request;
-    std::vector<std::uint32_t> unlinks;  // sequences of the CMD_UNLINKs that wait for it
+    std::optional<std::uint16_t> descriptor;  // wValue of a GET_DESCRIPTOR of the device
+    std::vector<std::uint32_t> unlinks;       // sequences of the CMD_UNLINKs that wait for it
   };
 
   void advance();
@@ -148,6 +153,7 @@ class Exporter {
   [[nodiscard]] std::int32_t judge_packets(const std::vector<usb::IsochronousPacket>& packets);
   [[nodiscard]] std::int32_t refuse(Notice notice, std::int32_t status, const std::string& why);
   void make_honest(const Running& running, usb::Completion& completion);
+  void keep_identity(const Running& running, usb::Completion& completion);
   void note(Notice notice, std::string text);
 
   void answer(const Running& running, usb::Completion completion);

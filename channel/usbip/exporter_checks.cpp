@@ -171,6 +171,19 @@ void Exporter::make_honest(const Running& running, usb::Completion& completion) 
   }
 }
 
+void Exporter::keep_identity(const Running& running, usb::Completion& completion) {
+  if (!running.descriptor || completion.data.empty() ||
+      settings_->shows(*running.descriptor, completion.data)) {
+    return;
+  }
+  note(Notice::other_descriptors,
+       "the device shows other descriptors than those it was let through with; they are not passed "
+       "on. If it is not a harmless fault of its firmware, it pretends to be another device");
+  completion.status = TransferStatus::error;
+  completion.actual_length = 0;
+  completion.data.clear();
+}
+
 void Exporter::note(Notice notice, std::string text) {
   const auto index = static_cast<std::size_t>(notice);
   if (noted_.test(index)) return;  // once each: a hostile peer must not fill the log

@@ -1,5 +1,6 @@
 #include "channel/usbip/settings.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace tillbridge::usbip {
@@ -36,6 +37,18 @@ bool Settings::allows(const usb::HostRequest& request) const {
     return (clear->endpoint & 0x0FU) == 0 || find_endpoint(clear->endpoint) != nullptr;
   }
   return true;
+}
+
+bool Settings::shows(std::uint16_t value, ByteView answer) const {
+  const std::uint8_t type = static_cast<std::uint8_t>(value >> 8U);
+  const std::size_t index = value & 0xFFU;
+  const auto begins_with = [answer](const Bytes& descriptor) {
+    return answer.size() <= descriptor.size() &&
+           std::equal(answer.begin(), answer.end(), descriptor.begin());
+  };
+  if (type == usb::descriptor_type::device) return begins_with(usb::encode(device_.device));
+  if (type != usb::descriptor_type::configuration) return true;
+  return index < device_.configurations.size() && begins_with(device_.configurations[index].raw);
 }
 
 void Settings::apply(const usb::HostRequest& request) {

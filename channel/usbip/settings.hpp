@@ -23,6 +23,9 @@ class Settings {
   [[nodiscard]] const usb::EndpointDescriptor* find_endpoint(std::uint8_t address) const noexcept;
   /// Whether the descriptors have what the request names.
   [[nodiscard]] bool allows(const usb::HostRequest& request) const;
+  /// Whether an answer to GET_DESCRIPTOR shows the device as it was described. wValue as in the
+  /// request; descriptors other than device and configurations are the device's own affair.
+  [[nodiscard]] bool shows(std::uint16_t value, ByteView answer) const;
   void apply(const usb::HostRequest& request);
 
  private:

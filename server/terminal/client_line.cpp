@@ -115,7 +115,10 @@ void ClientLine::close_channel(rdpeusb::ChannelId channel) {
 }
 
 void ClientLine::send_waiting() {
-  if (ended_) return;
+  if (!ended_) write();
+}
+
+void ClientLine::write() {
   // A channel that was opened in this round is a request in FreeRDP's queue, and nothing else may
   // be waiting.
   if (Status flushed = peer_->flush(); !flushed) return finish(flushed.error().message);
@@ -139,6 +142,7 @@ void ClientLine::finish(std::string reason) {
 }
 
 void ClientLine::close() {
+  write();  // what was said at the end, if the client still listens
   peer_->say_goodbye();
   const std::string reason = ended_.value_or("done");
   report({"session_closed",

@@ -51,7 +51,8 @@ class ClientLine {
   [[nodiscard]] bool ended() const { return ended_.has_value(); }
   /// It ended because the program was asked to stop.
   [[nodiscard]] bool stopped() const { return stopped_; }
-  /// Says goodbye to the client and reports the end. Once, after finish().
+  /// Sends what waits, as far as the client reads it, says goodbye and reports the end. Once, after
+  /// finish().
   void close();
 
   void report(const Report& report) { reporter_.report(number_, report); }
@@ -61,6 +62,7 @@ class ClientLine {
 
  private:
   void note(const RdpPeer::Event& event);
+  void write();
   void report_activation(const PeerFacts& facts);
 
   std::uint32_t number_;

@@ -95,7 +95,7 @@ int run(std::vector<std::string> arguments) {
   settings.sessions = options.sessions;
   settings.exit_after_sessions = options.exit_after_sessions;
   std::optional<conformance::Suite> suite;
-  Session::Rules rules{options.named, nullptr};
+  Session::Rules rules{options.named, nullptr, options.profile};
   if (!options.transcript.empty()) {
     auto transcript = TranscriptFile::create(options.transcript, options.transcript_data);
     if (!transcript) return complain(transcript.error(), exit_usage);

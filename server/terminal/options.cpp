@@ -121,6 +121,7 @@ struct Raw {
   std::string listen = "127.0.0.1:3389";
   std::string usbip_listen;
   std::string sink, user, password_file;
+  std::string profile = "plain";
   std::vector<std::string> allow, reads, writes;
   std::string sha256;
   std::uint32_t patience_s = 60;
@@ -163,6 +164,10 @@ void declare(CLI::App& app, Options& options, Raw& raw) {
       ->default_str("1");
   app.add_option("--vhci-directory", options.vhci_directory,
                  "sysfs folder of the virtual host controller")
+      ->capture_default_str();
+  app.add_option("--profile", raw.profile,
+                 "what is sent beyond what the sink needs: plain (nothing) or windows (what a "
+                 "Windows server is known to send, odd cases included)")
       ->capture_default_str();
   app.add_option("--transcript", options.transcript,
                  "write every message of the USB channels to this file, one JSON object a line");
@@ -360,6 +365,14 @@ Status check(const Raw& raw, Options& options) {
   if (sink == sinks.end())
     return wrong("--sink", raw.sink, "expected vhci, usbip, probe or conformance");
   options.sink = sink->second;
+  if (raw.profile != "plain" && raw.profile != "windows")
+    return wrong("--profile", raw.profile, "expected plain or windows");
+  if (raw.profile == "windows") options.profile = rdpeusb::Profile::windows;
+  if (raw.profile == "windows" && options.sink == SinkKind::conformance) {
+    return fail(ErrorCode::config,
+                "--profile windows goes with another sink: a conformance case says everything "
+                "itself");
+  }
   const bool probes = !raw.reads.empty() || !raw.writes.empty() || options.probe.bench_rounds != 0;
   if (probes && options.sink != SinkKind::probe) {
     return fail(

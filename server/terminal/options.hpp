@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "channel/bytes/result.hpp"
+#include "channel/rdpeusb/terminal_profile.hpp"
 #include "server/terminal/conformance/suite.hpp"
 #include "server/terminal/device_intake.hpp"
 #include "server/terminal/probe/options.hpp"
@@ -37,6 +38,7 @@ struct Options {
   std::filesystem::path vhci_directory = vhci::KernelController::default_directory;
   std::uint32_t sessions = 0;             ///< at a time
   std::uint32_t exit_after_sessions = 0;  ///< 0: never
+  rdpeusb::Profile profile = rdpeusb::Profile::plain;
   bool json = false;
   std::filesystem::path transcript;  ///< empty: none
   bool transcript_data = false;

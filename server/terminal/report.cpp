@@ -25,11 +25,32 @@ spdlog::level::level_enum level_of(rdpeusb::Level level) {
 
 }  // namespace
 
+std::string one_line(std::string_view text) {
+  // Announced strings may have 12 KiB; what a person reads fits into this.
+  constexpr std::size_t most = 2048;
+  std::string line;
+  bool after_c2 = false;  // of U+0080 to U+009F, which terminals obey, too
+  for (const char letter : text) {
+    const auto byte = static_cast<std::uint8_t>(letter);
+    const bool inside = (byte & 0xC0U) == 0x80U;
+    if (line.size() >= most && !inside) return line + "...";
+    if (byte < 0x20 || byte == 0x7F) {
+      line += '?';
+    } else if (after_c2 && byte < 0xA0) {
+      line.back() = '?';
+    } else {
+      line += letter;
+    }
+    after_c2 = byte == 0xC2;
+  }
+  return line;
+}
+
 void Reporter::report(std::uint32_t session, const Report& report) {
   if (session == 0) {
-    spdlog::log(level_of(report.level), "{}", report.text);
+    spdlog::log(level_of(report.level), "{}", one_line(report.text));
   } else {
-    spdlog::log(level_of(report.level), "session {}: {}", session, report.text);
+    spdlog::log(level_of(report.level), "session {}: {}", session, one_line(report.text));
   }
   if (!json_ || report.level == rdpeusb::Level::debug) return;
   nlohmann::ordered_json line;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -25,6 +26,10 @@ struct Report {
   std::vector<Field> fields;
   rdpeusb::Level level = rdpeusb::Level::info;
 };
+
+/// A text as one line of a log that a client cannot forge lines in: control characters become '?',
+/// what is longer than 2 KiB is cut.
+[[nodiscard]] std::string one_line(std::string_view text);
 
 /// Where reports go. report() may be called from any thread.
 class Reporter {

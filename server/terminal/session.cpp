@@ -10,6 +10,7 @@ Session::Session(std::uint32_t number, std::unique_ptr<RdpPeer> peer, std::uniqu
                  Rules rules, Reporter& reporter, int stop_descriptor)
     : line_(number, std::move(peer), reporter, std::move(rules.transcript), stop_descriptor),
       sink_(std::move(sink)),
+      role_(rules.profile),
       intake_(std::move(rules.named)),
       now_(line_.now()) {}
 
@@ -18,12 +19,21 @@ SessionOutcome Session::run(const std::function<void()>& activated) {
   while (turn()) {
     if (line_.activated() && !std::exchange(told, true)) activated();
   }
+  log_off();
   sink_->session_ended(now_);
   while (auto output = sink_->poll()) {
     if (const auto* report = std::get_if<Report>(&*output)) take(*report);
   }
   line_.close();
   return {line_.activated(), verdict_};
+}
+
+void Session::log_off() {
+  role_.log_off(now_);
+  while (auto output = role_.poll()) {
+    if (auto* message = std::get_if<rdpeusb::TerminalRole::SendMessage>(&*output)) take(*message);
+    if (auto* close = std::get_if<rdpeusb::TerminalRole::CloseChannel>(&*output)) take(*close);
+  }
 }
 
 /// One round: wait, read, move everything on, send. False when the session is over.
@@ -128,7 +138,8 @@ void Session::take(const rdpeusb::TerminalRole::IoControlCompleted& output) {
 }
 
 void Session::take(const rdpeusb::TerminalRole::Event& output) {
-  report({"protocol", output.text, {}, output.level});
+  if (output.wrong_answer) sink_->wrong_answer();
+  report({"protocol", output.text, {{"wrong_answer", output.wrong_answer}}, output.level});
 }
 
 // --- the intake

@@ -29,6 +29,7 @@ class Session {
   struct Rules {
     std::set<Model> named;                       ///< let in although their class alone would not
     std::shared_ptr<TranscriptFile> transcript;  ///< where messages are written down; or none
+    rdpeusb::Profile profile = rdpeusb::Profile::plain;
   };
 
   /// `stop_descriptor` becomes readable when the session shall end; it is not read here.
@@ -73,6 +74,7 @@ class Session {
   void take(const Sink::EndSession& output);
 
   void drain();
+  void log_off();
   void report(const Report& report) { line_.report(report); }
 
   ClientLine line_;

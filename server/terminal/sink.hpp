@@ -69,6 +69,8 @@ class Sink {
   virtual void device_gone(DeviceId device, const std::string& reason, Instant now) = 0;
   virtual void completed(DeviceId device, usb::Completion completion, Instant now) = 0;
   virtual void io_control_completed(DeviceId /*device*/, Instant /*now*/) {}
+  /// The client answered a request of the role's own profile wrongly (TerminalRole::Event).
+  virtual void wrong_answer() {}
   /// Lets go of everything: the session is over and nothing that is submitted now goes anywhere.
   virtual void session_ended(Instant now) = 0;
 

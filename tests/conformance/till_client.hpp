@@ -46,8 +46,14 @@ class TillClient final : public Client {
   }
   [[nodiscard]] std::optional<Event> next(Duration patience) override {
     const Instant deadline = now_ + patience;
+    std::size_t standing = 0;  // turns in which time did not move
     while (events_.empty()) {
-      const auto due = next_deadline();
+      auto due = next_deadline();
+      standing = due && *due <= now_ ? standing + 1 : 0;
+      if (standing > most_turns) {
+        fault("a deadline that has passed is still the next one");
+        due.reset();
+      }
       if (!due || *due > deadline) {
         move_to(deadline);
         break;
@@ -67,6 +73,11 @@ class TillClient final : public Client {
   /// Transfers that the device has and has not ended.
   [[nodiscard]] std::size_t running() const { return running_.size(); }
   [[nodiscard]] std::size_t submitted() const { return submitted_; }
+  /// Of them, to this endpoint address; control transfers do not count.
+  [[nodiscard]] std::size_t submitted_to(std::uint8_t endpoint) const {
+    const auto found = by_endpoint_.find(endpoint);
+    return found == by_endpoint_.end() ? 0 : found->second;
+  }
   [[nodiscard]] std::size_t cancelled() const { return cancelled_; }
   /// Things that must not happen, whatever the server says.
   [[nodiscard]] const std::vector<std::string>& faults() const { return faults_; }
@@ -117,6 +128,9 @@ class TillClient final : public Client {
   }
   void handle(const rdpeusb::TillRole::Submit& submit) {
     ++submitted_;
+    if (submit.transfer.type != usb::TransferType::control) {
+      ++by_endpoint_[submit.transfer.endpoint];
+    }
     if (!running_.insert(submit.transfer.id).second) fault("a transfer id that is in use");
     device_->submit(submit.transfer, now_);
   }
@@ -132,6 +146,8 @@ class TillClient final : public Client {
   void handle(const rdpeusb::TillRole::Event&) {}
   void fault(std::string text) { faults_.push_back(std::move(text)); }
 
+  static constexpr std::size_t most_turns = 10'000;
+
   std::unique_ptr<simulator::Device> device_;
   rdpeusb::TillRole role_;
   Instant now_ = std::chrono::seconds(1);
@@ -141,6 +157,7 @@ class TillClient final : public Client {
   std::deque<Event> events_;
   std::set<usb::TransferId> running_;
   std::size_t submitted_ = 0, cancelled_ = 0;
+  std::map<std::uint8_t, std::size_t> by_endpoint_;
   bool in_session_ = false;
   std::vector<std::string> faults_;
   std::vector<Message> sent_;

@@ -1,7 +1,10 @@
-// The terminal role as a sequence machine: the input drives its owner, an honest till, a lying one,
-// and time. Model: every transfer and every I/O control ends exactly once, before its device is
-// gone; nothing goes to a closed channel; what is sent is a message that a till can decode; a
-// cancelled transfer ends within the role's patience.
+// The terminal role as a sequence machine: the input chooses the profile and drives the owner, an
+// honest till, a lying one, and time. Model: every transfer and every I/O control ends exactly
+// once, before its device is gone, with the data of its own request and of no other; what a till
+// says touches the device of its channel only, and closes at most that channel; nothing goes to a
+// closed channel; what is sent is a message that a till can decode and act upon, under a request id
+// that no outstanding request has; a cancel names an outstanding request; a cancelled transfer ends
+// within the role's patience.
 
 #include <algorithm>
 #include <cstddef>
@@ -41,7 +44,10 @@ const Bytes& descriptor() {
 
 class Machine {
  public:
-  explicit Machine(ByteView input) : in_(input) {}
+  explicit Machine(ByteView input)
+      : in_(input),
+        profile_(in_.u8() % 2 == 0 ? Profile::plain : Profile::windows),
+        role_(profile_) {}
 
   void run() {
     role_.start(now_);
@@ -65,17 +71,25 @@ class Machine {
     bool io_control = false, in = false;
     std::uint32_t asked = 0;
     std::uint8_t value = 0;  ///< descriptor index
-    bool whole = false, unconfigure = false;
+    bool unconfigure = false, no_ack = false;
     std::uint8_t setting = 0;
+    usb::TransferId transfer = 0;  ///< that it was sent for, as far as that can be seen; else 0
   };
   struct Channel {
     std::optional<std::uint32_t> usb_device;
+    DeviceId device = 0;
     std::deque<Wire> wire;
   };
   struct Running {
     bool in = false;
+    bool pipe = false;  ///< no control transfer: its requests carry its own data
     std::uint32_t length = 0;
     std::optional<Instant> cancelled;
+  };
+  /// What the honest completion that is being said has to come to.
+  struct Told {
+    usb::TransferId transfer = 0;
+    Bytes data;
   };
 
   ChannelId pick_channel() {
@@ -87,16 +101,19 @@ class Machine {
   DeviceId pick_device() { return devices_.empty() ? 1 : devices_[in_.u8() % devices_.size()]; }
 
   void say(ChannelId channel, const Bytes& message) {
+    speaking_ = channel;
     role_.receive(channel, message, now_);
     drain();
+    speaking_ = 0;
   }
 
   void step() {
-    switch (in_.u8() % 18) {
+    switch (in_.u8() % 20) {
       case 0:
         if (tickets_.empty()) break;
         channels_[++last_channel_] = {};
-        role_.channel_opened(std::exchange(tickets_.front(), 0), last_channel_, now_);
+        if (tickets_.front() == 1) control_ = last_channel_;
+        role_.channel_opened(tickets_.front(), last_channel_, now_);
         tickets_.pop_front();
         break;
       case 1:
@@ -126,8 +143,12 @@ class Machine {
         const ChannelId channel = pick_channel();
         const auto found = channels_.find(channel);
         if (found == channels_.end() || !found->second.usb_device) break;
-        say(channel,
-            pdu::encode(pdu::QueryDeviceTextResponse{{*found->second.usb_device, 0}, "TSE", 0}));
+        // One for each question: the windows profile asks many before its device has arrived.
+        for (unsigned answers = in_.u8() % 8U + 1U; answers > 0; --answers) {
+          say(channel,
+              pdu::encode(pdu::QueryDeviceTextResponse{{*found->second.usb_device, 0}, "TSE", 0}));
+          if (channels_.count(channel) == 0) break;
+        }
         break;
       }
       case 8:
@@ -140,17 +161,24 @@ class Machine {
       case 11:
       case 12: {
         const ChannelId channel = pick_channel();
-        say(channel, honest_completion(channel));
+        const Bytes message = honest_completion(channel);
+        if (message.empty()) break;
+        say(channel, message);
+        told_.reset();
         break;
       }
       case 13: {  // an honest completion with one byte changed
         const ChannelId channel = pick_channel();
         Bytes message = honest_completion(channel);
-        if (!message.empty()) message[in_.u8() % message.size()] ^= in_.u8();
+        told_.reset();
+        if (message.empty()) break;
+        message[in_.u8() % message.size()] ^= in_.u8();
+        lied_ = true;
         say(channel, message);
         break;
       }
       case 14: {
+        lied_ = true;
         const ChannelId channel = pick_channel();
         const ByteView raw = in_.take(std::min<std::size_t>(in_.u8(), in_.remaining()));
         say(channel, Bytes(raw.begin(), raw.end()));
@@ -172,6 +200,15 @@ class Machine {
         if (io_controls_ > 50) break;
         ++io_controls_;
         role_.io_control(pick_device(), pdu::io_control_code::get_hub_count, in_.u8(), now_);
+        break;
+      case 18:  // a channel nobody asked for, and one that is there already
+        channels_[++last_channel_] = {};
+        role_.channel_opened(1'000'000, last_channel_, now_);
+        drain();
+        require(channels_.count(last_channel_) == 0, "a channel nobody asked for is closed");
+        break;
+      case 19:
+        if (in_.u8() % 8 == 0) role_.log_off(now_);
         break;
       default:
         break;
@@ -229,8 +266,12 @@ class Machine {
         if (!transfer.in()) transfer.data = Bytes(transfer.length);
         break;
     }
-    running_[{device, id}] = Running{transfer.in(), transfer.length, std::nullopt};
+    running_[{device, id}] = Running{transfer.in(), transfer.type != usb::TransferType::control,
+                                     transfer.length, std::nullopt};
+    submitting_ = id;
     role_.submit(device, std::move(transfer), now_);
+    drain();
+    submitting_ = 0;
   }
 
   void cancel() {
@@ -247,16 +288,23 @@ class Machine {
     std::deque<Wire>& wire = found->second.wire;
     const std::size_t index = in_.u8() % wire.size();
     const Wire request = wire[index];
+    if (request.no_ack && in_.u8() % 8 != 0) return {};  // as it should be
     wire.erase(wire.begin() + static_cast<std::ptrdiff_t>(index));
-    const pdu::Address address{pdu::interface_id::first_free, 0};
+    const pdu::Address address{terminal::habits_of(profile_).completion_interface, 0};
     static constexpr std::uint32_t statuses[] = {
         0, 0, 0, 0, 2, 3, 4, 0xC0000004, 0xC0010000, 0xC0000011, 0x80000900};
     pdu::TsUrbResult result;
     result.status = statuses[in_.u8() % std::size(statuses)];
     const bool good = result.status == 0;
-    if (request.io_control)
-      return pdu::encode(
-          pdu::IoControlCompletion{address, request.request, good ? 0U : 0x8007001FU, 0, 0, {}});
+    if (request.io_control) {
+      const Bytes output(good ? request.asked : 0, 3);
+      return pdu::encode(pdu::IoControlCompletion{address, request.request, good ? 0U : 0x8007001FU,
+                                                  request.asked, 0, output});
+    }
+    if (request.function == pdu::urb_function::get_current_frame_number && good)
+      result.body = pdu::FrameNumberResult{7};
+    if (request.function == pdu::urb_function::isochronous_transfer && good)
+      result.body = pdu::IsochronousResult{};
     if (request.function == pdu::urb_function::select_configuration &&
         !pdu::usbd_status::failed(result.status)) {
       pdu::SelectConfigurationResult body;
@@ -276,10 +324,11 @@ class Machine {
       if (request.setting == 1) body.interface.pipes = {{8, 0x83, 4, 3, 3, 0, 0}};
       result.body = body;
     }
+    told_ = Told{request.transfer, {}};
     if (!request.in)
       return pdu::encode(
           pdu::UrbCompletionNoData{address, request.request, result, 0, good ? request.asked : 0});
-    Bytes data(std::min<std::size_t>(request.asked, in_.u8()));
+    Bytes data(std::min<std::size_t>(request.asked, in_.u8()), ++last_byte_);
     if (request.function == pdu::urb_function::get_descriptor_from_device && good) {
       data = descriptor();
       data.resize(std::min<std::size_t>(request.asked, data.size()));
@@ -287,6 +336,7 @@ class Machine {
     }
     if (data.empty() || !good)
       return pdu::encode(pdu::UrbCompletionNoData{address, request.request, result, 0, 0});
+    told_->data = data;
     return pdu::encode(pdu::UrbCompletion{address, request.request, result, 0, data});
   }
 
@@ -298,9 +348,21 @@ class Machine {
   void take(const TerminalRole::OpenChannel& value) { tickets_.push_back(value.ticket); }
   void take(const TerminalRole::CloseChannel& value) {
     require(channels_.erase(value.channel) == 1, "only an open channel is closed");
+    require(speaking_ == 0 || speaking_ == control_ || value.channel == speaking_,
+            "a fault costs its own channel");
   }
-  void take(const TerminalRole::DeviceArrived& value) { devices_.push_back(value.device); }
+  void take(const TerminalRole::DeviceArrived& value) {
+    devices_.push_back(value.device);
+    if (speaking_ != 0) channels_.at(speaking_).device = value.device;
+  }
+  /// Whether something may happen to this device now.
+  void touched(DeviceId device) {
+    if (speaking_ == 0 || speaking_ == control_) return;
+    for (const auto& [id, channel] : channels_)
+      require(channel.device != device || id == speaking_, "the devices beside it go on");
+  }
   void take(const TerminalRole::DeviceGone& value) {
+    touched(value.device);
     for (const auto& [key, running] : running_)
       require(key.first != value.device, "transfers end before their device is gone");
   }
@@ -308,6 +370,11 @@ class Machine {
     const usb::Completion& completion = value.completion;
     const auto found = running_.find({value.device, completion.id});
     require(found != running_.end(), "a completion is for a running transfer");
+    touched(value.device);
+    if (told_ && speaking_ != 0 && channels_.count(speaking_) != 0 && found->second.pipe) {
+      require(told_->transfer == completion.id, "a completion ends its own transfer");
+      require(completion.data.empty() || completion.data == told_->data, "and has its data");
+    }
     require(completion.actual_length <= found->second.length, "no more than was asked for");
     require(completion.data.size() == (found->second.in ? completion.actual_length : 0),
             "data is what was moved");
@@ -330,19 +397,32 @@ class Machine {
     context.usb_device = found->second.usb_device;
     const auto decoded = pdu::decode_from_server(value.message, context);
     require(decoded.ok(), "a till can decode what is sent");
+    const auto send = [this, &found](Wire wire) {
+      for (const Wire& other : found->second.wire)
+        require(other.request != wire.request || other.no_ack, "outstanding ids are unique");
+      wire.transfer = submitting_ != 0 ? submitting_ : (told_ ? told_->transfer : 0);
+      found->second.wire.push_back(wire);
+    };
     if (const auto* io_control = std::get_if<pdu::IoControl>(&*decoded)) {
-      found->second.wire.push_back(
-          {io_control->request, 0, true, true, io_control->output_buffer_size});
+      send({io_control->request, 0, true, true, io_control->output_buffer_size});
+    } else if (const auto* cancel = std::get_if<pdu::CancelRequest>(&*decoded)) {
+      const bool known =
+          std::any_of(found->second.wire.begin(), found->second.wire.end(),
+                      [&](const Wire& wire) { return wire.request == cancel->request; });
+      // The windows profile cancels what has ended, too, before its device has arrived.
+      require(known || lied_ || (profile_ == Profile::windows && found->second.device == 0),
+              "what is cancelled is outstanding");
     } else if (const auto* transfer = std::get_if<pdu::TransferRequest>(&*decoded)) {
       Wire wire{transfer->urb.request, transfer->urb.function, false, transfer->in,
                 transfer->output_buffer_size};
+      wire.no_ack = transfer->urb.no_ack;
       if (const auto* read = std::get_if<pdu::DescriptorRequest>(&transfer->urb.body))
         wire.value = read->index;
       if (const auto* select = std::get_if<pdu::SelectConfiguration>(&transfer->urb.body))
         wire.unconfigure = select->descriptor_valid == 0;
       if (const auto* select = std::get_if<pdu::SelectInterface>(&transfer->urb.body))
         wire.setting = select->interface.alternate_setting;
-      found->second.wire.push_back(wire);
+      send(wire);
     } else {
       require(!std::holds_alternative<pdu::BadRequest>(*decoded) &&
                   !std::holds_alternative<pdu::Ignored>(*decoded) &&
@@ -352,6 +432,7 @@ class Machine {
   }
 
   ByteReader in_;
+  Profile profile_;
   TerminalRole role_;
   Instant now_{};
   std::deque<std::uint32_t> tickets_;
@@ -361,6 +442,13 @@ class Machine {
   usb::TransferId last_transfer_ = 0;
   std::map<std::pair<DeviceId, usb::TransferId>, Running> running_;
   std::size_t io_controls_ = 0;
+
+  ChannelId control_ = 0;
+  ChannelId speaking_ = 0;          ///< whose message the role is being given
+  usb::TransferId submitting_ = 0;  ///< what the role is being given
+  std::optional<Told> told_;
+  bool lied_ = false;  ///< a changed message may have ended another request than it was made from
+  std::uint8_t last_byte_ = 0;
 };
 
 }  // namespace

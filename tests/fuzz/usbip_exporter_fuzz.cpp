@@ -1,10 +1,13 @@
 // The exporter against any peer and any device. The input is a program: well-formed commands with
 // any numbers, honest and lying completions, in any order and cut anywhere. A model knows what is
-// outstanding: each CMD_SUBMIT is answered exactly once, or unlinked; each CMD_UNLINK exactly once.
-// Inputs that begin with an even byte are raw bytes instead.
+// outstanding: each CMD_SUBMIT is answered exactly once, or unlinked; each CMD_UNLINK exactly once;
+// what is submitted is what the peer asked for and what the descriptors allow; an answer has the
+// data of its own transfer and of no other. Inputs that begin with an even byte are raw bytes
+// instead.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <optional>
 
 #include "channel/bytes/limits.hpp"
 #include "channel/usbip/exporter.hpp"
@@ -40,6 +43,8 @@ struct Outstanding {
   bool in = false;
   bool has_packets = false;
   std::uint32_t length = 0;
+  usb::TransferId transfer = 0;  ///< what was submitted for it; 0: refused, or not yet
+  std::optional<Bytes> data;     ///< of an honest completion
 };
 
 class Model {
@@ -60,12 +65,14 @@ class Model {
     command.setup = {input.u8(), input.u8(), input.u8(), input.u8(), input.u16be()};
     if ((shape & 0x80U) != 0) command.setup.length = static_cast<std::uint16_t>(command.length);
 
-    Outstanding outstanding{command.in, false, command.length};
+    Outstanding outstanding{command.in, false, command.length, 0, std::nullopt};
     const bool exists = command.endpoint == 0 || known(command);
     outstanding.has_packets = exists ? isochronous(command) : command.packet_count != 0;
     outstanding_.emplace(command.sequence, outstanding);
+    command_ = command;
     send(encode(command), input.u8());
-    if (!command.in) send(Bytes(command.length, 0x55), input.u8());
+    if (!command.in)
+      send(Bytes(command.length, static_cast<std::uint8_t>(command.sequence)), input.u8());
     if (outstanding.has_packets) {
       std::vector<usb::IsochronousPacket> packets(command.packet_count);
       for (auto& packet : packets)
@@ -91,7 +98,11 @@ class Model {
     running_.erase(at);
     usb::Completion completion;
     completion.id = transfer.id;
-    completion.status = static_cast<usb::TransferStatus>(input.u8() % 10);
+    const std::uint8_t shape = input.u8();
+    completion.status = static_cast<usb::TransferStatus>(shape % 10);
+    if (shape >= 160 && transfer.type != usb::TransferType::isochronous) {
+      return complete_honestly(transfer, std::move(completion), input);
+    }
     completion.actual_length = input.u16be() % 4096U;
     completion.data.resize(input.u8() % 2 == 0 ? completion.actual_length : input.u16be() % 4096U);
     completion.packets = transfer.packets;
@@ -110,6 +121,28 @@ class Model {
       if (const auto* set = std::get_if<usb::SetConfiguration>(&*request)) {
         configured_ = set->value != 0;
         alternate_ = 0;
+      }
+    }
+    exporter_.complete(std::move(completion));
+    drain();
+  }
+
+  /// With the data that its length and its id stand for; the answer must have them.
+  void complete_honestly(const usb::Transfer& transfer, usb::Completion completion,
+                         ByteReader& input) {
+    const bool host_request = transfer.type == usb::TransferType::control &&
+                              usb::as_host_request(transfer.setup).has_value();
+    if (host_request) completion.status = usb::TransferStatus::stall;
+    completion.actual_length =
+        host_request || transfer.length == 0 ? 0 : input.u16be() % (transfer.length + 1);
+    if (transfer.in())
+      completion.data.assign(completion.actual_length, static_cast<std::uint8_t>(transfer.id));
+    const bool descriptor = transfer.type == usb::TransferType::control &&
+                            transfer.setup.request_type == 0x80 &&
+                            transfer.setup.request == usb::request::get_descriptor;
+    if (!descriptor) {  // those are compared with what they should be
+      for (auto& [sequence, outstanding] : outstanding_) {
+        if (outstanding.transfer == transfer.id) outstanding.data = completion.data;
       }
     }
     exporter_.complete(std::move(completion));
@@ -167,6 +200,7 @@ class Model {
         const auto& transfer = submit->transfer;
         require(transfer.id != 0 && transfer.length <= limits::transfer_bytes);
         require(transfer.data.size() == (transfer.in() ? 0 : transfer.length));
+        check_submitted(transfer);
         require(running_.emplace(transfer.id, transfer).second);
       } else if (auto* cancel = std::get_if<Exporter::Cancel>(&*output)) {
         require(running_.contains(cancel->transfer));
@@ -178,6 +212,27 @@ class Model {
     }
   }
 
+  /// It is what the last command asked for, and the descriptors have it.
+  void check_submitted(const usb::Transfer& transfer) {
+    require(transfer.endpoint_number() == command_.endpoint);
+    require(transfer.length <= command_.length);
+    if (command_.endpoint == 0) {
+      require(transfer.type == usb::TransferType::control);
+      require(transfer.setup.request != usb::request::set_address ||
+              transfer.setup.request_type != 0);
+      require(transfer.in() == transfer.setup.in() && transfer.setup.length == transfer.length);
+    } else {
+      require(known(command_) && transfer.in() == command_.in);
+      require((transfer.type == usb::TransferType::isochronous) == isochronous(command_));
+      require(transfer.length == command_.length);
+    }
+    for (const std::uint8_t byte : transfer.data)
+      require(byte == static_cast<std::uint8_t>(command_.sequence));
+    Outstanding& outstanding = outstanding_.at(command_.sequence);
+    require(outstanding.transfer == 0);
+    outstanding.transfer = transfer.id;
+  }
+
   bool take_answer() {
     if (answers_.size() < usbip::command_size) return false;
     ByteReader reader(answers_);
@@ -187,12 +242,17 @@ class Model {
       const auto found = outstanding_.find(answer->sequence);
       require(found != outstanding_.end());
       require(answer->status <= 0 && answer->actual_length <= found->second.length);
-      if (found->second.in) reader.skip(answer->actual_length);
+      ByteView data;
+      if (found->second.in) data = reader.take(answer->actual_length);
       if (found->second.has_packets) {
         require(answer->packet_count <= 4);
         reader.skip(answer->packet_count * usbip::packet_size);
       }
       if (!reader.ok()) return false;  // the rest is in the next Send
+      if (found->second.data) {
+        require(std::equal(data.begin(), data.end(), found->second.data->begin(),
+                           found->second.data->end()));
+      }
       outstanding_.erase(found);
     } else if (const auto* unlinked = std::get_if<usbip::RetUnlink>(&*command)) {
       const auto found = unlinks_.find(unlinked->sequence);
@@ -217,6 +277,7 @@ class Model {
   std::map<std::uint32_t, Outstanding> outstanding_;
   std::map<std::uint32_t, std::uint32_t> unlinks_;
   std::map<usb::TransferId, usb::Transfer> running_;
+  usbip::CmdSubmit command_;  ///< the last one
   std::uint32_t next_sequence_ = 100;
   std::uint32_t next_unlink_ = 1000000;
   std::uint8_t alternate_ = 0;

@@ -154,7 +154,7 @@ class Guest:
              "-serial", f"unix:{line_path},server=on,wait=off",
              "-qmp", f"unix:{qmp_path},server=on,wait=off",
              "-kernel", str(kernel), "-initrd", str(initrd),
-             "-append", f"console=ttyS0 quiet panic=-1 modules_at={modules} run={script}",
+             "-append", f"console=ttyS0 quiet panic=-1 no_timer_check modules_at={modules} run={script}",
              "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
              *self.devices],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.directory / "qemu.log", "w"))

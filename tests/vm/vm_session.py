@@ -83,18 +83,18 @@ class Session:
         return wait_until(lambda: next((path for path, (v, p, _, vhci) in usb_devices().items() if (v, p) == (vid, pid) and not vhci),
                                        None), f"the guest's kernel does not show the stick {vid_pid}")
 
-    def hold_stick(self, stick, extra="", terminal=()):
+    def hold_stick(self, stick, extra="", terminal=(), kind="vhci"):
         """tillbridged, terminal server and thin client, with `stick` (VID:PID:SERIAL) mapped to the till."""
         self.stick_of_machine(stick)
         self.server = self.chain.usb_server([], [{"stick": stick, "till": self.TILL}], extra)
         self.note(f"tillbridged runs; {stick} is mapped to {self.TILL}")
-        self.connect(self.chain.till_config(self.TILL, self.server.port), terminal=terminal)
+        self.connect(self.chain.till_config(self.TILL, self.server.port), terminal=terminal, kind=kind)
 
-    def connect(self, till_config, client=(), terminal=(), kind="vhci"):
+    def connect(self, till_config, client=(), terminal=(), kind="vhci", awaited=None):
         """A terminal server and a thin client; without a till_config the client is the stock one, without the plugin."""
         self.terminal = self.chain.terminal("--sink", kind, *terminal)
         self.client = self.chain.client(self.terminal.port, till_config, client)
-        self.terminal.wait_for(r"attached as" if kind == "vhci" else r"arrived", timeout_s=120)
+        self.terminal.wait_for(awaited or (r"attached as" if kind == "vhci" else r"arrived"), timeout_s=120)
         self.note("the terminal session has the device")
 
     def attached_disk(self):

@@ -99,6 +99,7 @@ std::size_t encoded_size(const T& value) {
 
 Field packets(const std::vector<IsochronousPacket>& packets) {
   std::vector<Fields> all;
+  all.reserve(packets.size());
   for (const IsochronousPacket& packet : packets) {
     all.push_back({field("Offset", packet.offset), field("Length", packet.length),
                    field("Status", packet.status)});
@@ -111,6 +112,7 @@ Field packets(const std::vector<IsochronousPacket>& packets) {
 
 Fields interface_fields(const InterfaceInformation& interface) {
   std::vector<Fields> pipes;
+  pipes.reserve(interface.pipes.size());
   for (const PipeInformation& pipe : interface.pipes) {
     pipes.push_back(
         {field("MaximumPacketSize", pipe.maximum_packet_size), field("Padding", pipe.padding),
@@ -130,6 +132,7 @@ struct UrbFields {
   Fields operator()(const NoParameters& /*body*/) const { return {}; }
   Fields operator()(const SelectConfiguration& body) const {
     std::vector<Fields> interfaces;
+    interfaces.reserve(body.interfaces.size());
     for (const InterfaceInformation& interface : body.interfaces)
       interfaces.push_back(interface_fields(interface));
     return {field("ConfigurationDescriptorIsValid", body.descriptor_valid),
@@ -201,6 +204,7 @@ Fields urb_fields(const TsUrb& urb) {
 
 Fields interface_fields(const InterfaceInformationResult& interface) {
   std::vector<Fields> pipes;
+  pipes.reserve(interface.pipes.size());
   for (const PipeInformationResult& pipe : interface.pipes) {
     pipes.push_back({field("MaximumPacketSize", pipe.maximum_packet_size),
                      field("EndpointAddress", pipe.endpoint), field("Interval", pipe.interval),
@@ -225,6 +229,7 @@ struct ResultFields {
   Fields operator()(const std::monostate& /*none*/) const { return {}; }
   Fields operator()(const SelectConfigurationResult& body) const {
     std::vector<Fields> interfaces;
+    interfaces.reserve(body.interfaces.size());
     for (const InterfaceInformationResult& interface : body.interfaces)
       interfaces.push_back(interface_fields(interface));
     return {field("ConfigurationHandle", body.configuration_handle),
@@ -377,7 +382,8 @@ struct Describe {
     return about;
   }
   Description operator()(const IoControlCompletion& pdu) const {
-    Description about{"IOCONTROL_COMPLETION", ending(usbd_status::success, pdu.hresult),
+    const bool good = pdu.hresult == hresult::ok;
+    Description about{"IOCONTROL_COMPLETION", good ? "success" : hresult::text(pdu.hresult),
                       request(pdu.address, function_id::io_control_completion)};
     append(about.fields, {field("RequestId", pdu.request), field("HResult", pdu.hresult),
                           field("Information", pdu.information),

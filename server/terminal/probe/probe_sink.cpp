@@ -35,6 +35,11 @@ void ProbeSink::io_control_completed(DeviceId device, Instant now) {
   drain(device, now);
 }
 
+void ProbeSink::wrong_answer() {
+  ++wrong_answers_;
+  if (verdict_given_) outputs_.emplace_back(Verdict{false});
+}
+
 void ProbeSink::session_ended(Instant /*now*/) {
   probing_.clear();
 }
@@ -68,14 +73,21 @@ void ProbeSink::done(const std::string& name, bool success, const std::string& t
                                success ? rdpeusb::Level::info : rdpeusb::Level::error});
   patience_ends_ = now + options_.patience;  // for the next one
   if (finished_ >= options_.devices) {
-    give_verdict(failed_ == 0 ? "every device was probed"
-                              : std::to_string(failed_) + " probes failed");
+    if (failed_ != 0) {
+      give_verdict(std::to_string(failed_) + " probes failed");
+    } else if (wrong_answers_ != 0) {
+      give_verdict("every device was probed, but the client gave " +
+                   std::to_string(wrong_answers_) + " wrong answers");
+    } else {
+      give_verdict("every device was probed");
+    }
   }
 }
 
 void ProbeSink::give_verdict(const std::string& reason) {
   verdict_given_ = true;
-  outputs_.emplace_back(Verdict{failed_ == 0 && finished_ >= options_.devices});
+  outputs_.emplace_back(
+      Verdict{failed_ == 0 && wrong_answers_ == 0 && finished_ >= options_.devices});
   if (!options_.stay) outputs_.emplace_back(EndSession{reason});
 }
 

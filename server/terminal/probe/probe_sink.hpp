@@ -13,7 +13,8 @@
 namespace tillbridge::terminal::probe {
 
 /// One DeviceProbe per device. After Options::devices of them the session ends (unless it shall
-/// stay); its verdict is good if every probe's was.
+/// stay); its verdict is good if every probe's was and the client answered the profile's own
+/// requests rightly.
 class ProbeSink final : public Sink {
  public:
   explicit ProbeSink(Options options) : options_(std::move(options)) {}
@@ -22,6 +23,7 @@ class ProbeSink final : public Sink {
   void device_gone(DeviceId device, const std::string& reason, Instant now) override;
   void completed(DeviceId device, usb::Completion completion, Instant now) override;
   void io_control_completed(DeviceId device, Instant now) override;
+  void wrong_answer() override;
   void session_ended(Instant now) override;
   void advance(Instant now) override;
   [[nodiscard]] std::optional<Instant> next_deadline() const override;
@@ -42,6 +44,7 @@ class ProbeSink final : public Sink {
   std::deque<Output> outputs_;
   std::optional<Instant> patience_ends_;  ///< for the next device to appear
   std::uint32_t finished_ = 0, failed_ = 0;
+  std::uint32_t wrong_answers_ = 0;
   bool verdict_given_ = false;
 };
 

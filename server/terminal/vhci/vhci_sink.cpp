@@ -15,6 +15,12 @@ namespace {
 /// with the session's next round, so that a busy disk does not hold up its neighbours.
 constexpr std::size_t read_bytes = 128U << 10U;
 
+/// Whether the port was detached on this machine, and nobody looked at the socket since.
+bool hung_up(int socket) {
+  pollfd polled{socket, 0, 0};
+  return ::poll(&polled, 1, 0) == 1 && (polled.revents & (POLLHUP | POLLERR)) != 0;
+}
+
 std::string system_error() {
   return std::error_code(errno, std::generic_category()).message();
 }
@@ -162,7 +168,9 @@ void VhciSink::lost(Entry entry, const std::string& reason, bool still_attached)
 
 /// The port is freed before our half closes: while that is open the port cannot be somebody else's.
 void VhciSink::detach(Attached& attached, bool still_attached) {
-  if (still_attached) {
+  // A port that somebody freed may be another session's by now; only its number would tell them
+  // apart.
+  if (still_attached && !hung_up(attached.socket)) {
     if (Status detached = controller_->detach(attached.port); !detached) {
       outputs_.emplace_back(
           Report{"notice", detached.error().message, {}, rdpeusb::Level::warning});

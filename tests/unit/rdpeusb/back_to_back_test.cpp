@@ -100,7 +100,8 @@ class BackToBack : public ::testing::TestWithParam<std::uint32_t> {
   std::mt19937 random_{GetParam()};
   Instant now_ = 1'000'000us;
   TillRole till_;
-  TerminalRole terminal_;
+  /// Every third run under the Windows profile, which must not change anything of this.
+  TerminalRole terminal_{GetParam() % 3 == 0 ? Profile::windows : Profile::plain};
   Loop loop_;
 
   struct Message {
@@ -195,6 +196,7 @@ class BackToBack : public ::testing::TestWithParam<std::uint32_t> {
   void take(TerminalRole::IoControlCompleted& /*value*/) {}
   void take(TerminalRole::Event& value) {
     EXPECT_EQ(value.text.find("fault of the client"), std::string::npos) << value.text;
+    EXPECT_FALSE(value.wrong_answer) << value.text;
   }
 
   void deliver(std::deque<Message>& queue, bool at_till) {

@@ -87,6 +87,19 @@ TEST(TerminalChannels, DeviceArrivesNamelessIfTheTextQueryStaysUnanswered) {
   EXPECT_TRUE(till.closed.empty());
 }
 
+TEST(TerminalChannels, ADeviceThatGoesBeforeItArrivedIsSaid) {
+  TerminalConversation till;
+  till.bring_up_control();
+  till.say(10, "01000040 00000000 00010000");
+  till.open(11);
+  till.handshake(11);
+  till.say(11, TerminalConversation::add_device());
+  till.role.channel_closed(11, till.now);
+  till.drain();
+  EXPECT_TRUE(till.arrived.empty());
+  EXPECT_EQ(till.logged("USB\\VID_1209&PID_0001 went away before it could be used"), 1);
+}
+
 TEST(TerminalChannels, NotSupportedIsAnAnswerToTheTextQuery) {
   TerminalConversation till;
   till.bring_up_control();

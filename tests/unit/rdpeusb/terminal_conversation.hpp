@@ -32,7 +32,7 @@ class TerminalConversation {
   /// "completed", "gone", "closed" in the order of coming out.
   std::vector<std::string> order;
 
-  TerminalConversation() = default;
+  explicit TerminalConversation(Profile profile = Profile::plain) : role(profile) {}
 
   // --- inputs
   void say(ChannelId channel, const Bytes& message) {

@@ -131,10 +131,12 @@ TEST(TillIdentity, DeviceTexts) {
   EXPECT_EQ(till::location_text(stick), "Port_#0004.Hub_#0001");
   stick.path = "12-3.1.27";
   EXPECT_EQ(till::location_text(stick), "Port_#0027.Hub_#0012");
-  stick.path = "simulated-1";
-  EXPECT_EQ(till::location_text(stick), "Port_#0001.Hub_#0001");
-  stick.path = "";
-  EXPECT_EQ(till::location_text(stick), "Port_#0001.Hub_#0001");
+  // A USB server names a stick by its ids and serial, which are no ports.
+  for (const char* const none :
+       {"simulated-1", "46f4:0001:5A2F00000046", "", "-4", "3-", "3-1.", "3.1", "3"}) {
+    stick.path = none;
+    EXPECT_EQ(till::location_text(stick), "Port_#0001.Hub_#0001") << none;
+  }
 }
 
 TEST(TillIdentity, QueryDeviceTextByteForByte) {

@@ -25,6 +25,10 @@ class SimulationControlTest : public ::testing::Test {
     options.size_mib = 8;
     std::vector<std::unique_ptr<simulator::Device>> devices;
     devices.push_back(std::move(*simulator::make_device(options)));
+    options.kind = "osr-fx2";
+    options.path = "simulated-2";
+    options.serial = "FX2";
+    devices.push_back(std::move(*simulator::make_device(options)));
     source_ = std::make_unique<SimulatedSource>(bench_.loop, std::move(devices));
     source_->start({[this](const Arrival& arrival) { events_ += "+" + arrival.busid + " "; },
                     [this](const std::string& busid) { events_ += "-" + busid + " "; }});
@@ -70,14 +74,15 @@ class SimulationControlTest : public ::testing::Test {
 TEST_F(SimulationControlTest, PullsPlugsAndLists) {
   const auto control = SimulationControl::listen(bench_.loop, *source_, path_);
   ASSERT_TRUE(control.ok()) << control.error().message;
-  EXPECT_EQ(
-      say("list\nunplug 5A2F00000001\nlist\nplug 5A2F00000001\n", 6),
-      "5A2F00000001 simulated-1 plugged\nok\nok\n5A2F00000001 simulated-1 unplugged\nok\nok\n");
-  EXPECT_EQ(events_, "+simulated-1 -simulated-1 +simulated-1 ");
+  EXPECT_EQ(say("list\nunplug 5A2F00000001\nlist\nplug 5A2F00000001\n", 8),
+            "5A2F00000001 simulated-1 plugged\nFX2 simulated-2 plugged\nok\nok\n"
+            "5A2F00000001 simulated-1 unplugged\nFX2 simulated-2 plugged\nok\nok\n");
+  EXPECT_EQ(events_, "+simulated-1 +simulated-2 -simulated-1 +simulated-1 ");
   EXPECT_EQ(say("unplug nothing\nplug 5A2F00000001\nreset x\n", 3),
             "error: no simulated stick 'nothing'\nerror: '5A2F00000001' is plugged in already\n"
             "error: unknown command; write list, or one of plug, unplug, power-cycle, heal, "
-            "witness and a SERIAL, or fault SERIAL POINT ACTION ...\n");
+            "witness and a SERIAL, or switches SERIAL POSITIONS, or fault SERIAL POINT ACTION "
+            "...\n");
 }
 
 TEST_F(SimulationControlTest, BreaksHealsAndQuestions) {
@@ -94,6 +99,19 @@ TEST_F(SimulationControlTest, BreaksHealsAndQuestions) {
               ::testing::AllOf(::testing::StartsWith("ok\n{\"signatures\":0,"),
                                ::testing::HasSubstr("\"power_cycles\":2,"),
                                ::testing::HasSubstr("\"unplugs\":1,")));
+}
+
+TEST_F(SimulationControlTest, FlipsSwitches) {
+  const auto control = SimulationControl::listen(bench_.loop, *source_, path_);
+  ASSERT_TRUE(control.ok()) << control.error().message;
+  EXPECT_EQ(say("switches FX2 0x5A\nswitches FX2 256\nswitches FX2 0x\nswitches FX2 1 2\n"
+                "switches 5A2F00000001 1\n",
+                5),
+            "ok\n"
+            "error: the positions are a number from 0 to 255 or 0x00 to 0xFF\n"
+            "error: the positions are a number from 0 to 255 or 0x00 to 0xFF\n"
+            "error: the positions are a number from 0 to 255 or 0x00 to 0xFF\n"
+            "error: '5A2F00000001' has no switches; a stick of kind osr-fx2 has\n");
 }
 
 TEST_F(SimulationControlTest, IsForItsOwnUserAndGoesAway) {

@@ -1,5 +1,8 @@
 #include "server/terminal/device_intake.hpp"
 
+#include <algorithm>
+#include <optional>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -151,6 +154,120 @@ TEST(DeviceIntake, GivesUpOnARequestThatIsNeverAnswered) {
   EXPECT_TRUE(intake.completed(device_id, cancelled, start));
   auto refused = intake.poll();
   ASSERT_TRUE(refused && std::holds_alternative<DeviceIntake::Refused>(*refused));
+}
+
+/// Plays a device: `answer` sees each request of the intake. Answers its opinion and how many
+/// requests that took.
+template <typename Answer>
+std::pair<std::optional<bool>, int> opinion_on(const Answer& answer) {
+  DeviceIntake intake({});
+  intake.device_arrived(device_id, announced(), start);
+  int requests = 0;
+  while (auto output = intake.poll()) {
+    if (std::holds_alternative<DeviceIntake::Admitted>(*output)) return {true, requests};
+    if (std::holds_alternative<DeviceIntake::Refused>(*output)) return {false, requests};
+    const auto* submit = std::get_if<DeviceIntake::Submit>(&*output);
+    if (submit == nullptr || ++requests > 1000) break;
+    usb::Completion completion = answer(submit->transfer.setup);
+    completion.id = submit->transfer.id;
+    completion.data.resize(std::min<std::size_t>(completion.data.size(), submit->transfer.length));
+    completion.actual_length = static_cast<std::uint32_t>(completion.data.size());
+    EXPECT_TRUE(intake.completed(device_id, completion, start));
+  }
+  return {std::nullopt, requests};
+}
+
+TEST(DeviceIntake, DescriptorsThatLieAreRefusedInAFewRequests) {
+  const auto disk = simulated_disk();
+  const Bytes device = usb::encode(disk->description().device);
+  const Bytes configuration = disk->description().configurations[0].raw;
+  const auto play = [&](const Bytes& first, const Bytes& second) {
+    return opinion_on([&](const usb::SetupPacket& setup) {
+      usb::Completion completion;
+      if (setup.value == 0x0100) {
+        completion.data = first;
+      } else if (setup.value >> 8U == 2) {
+        completion.data = second;
+      } else {
+        completion.data = Bytes(255, 0xFF);  // strings, languages: nonsense is no reason
+      }
+      return completion;
+    });
+  };
+  EXPECT_EQ(play(device, configuration).first, true);
+  for (std::size_t size = 0; size < device.size(); ++size) {
+    EXPECT_EQ(play(Bytes(device.begin(), device.begin() + static_cast<std::ptrdiff_t>(size)),
+                   configuration),
+              std::pair(std::optional(false), 1));
+  }
+  for (const unsigned count : {0U, 9U, 255U}) {
+    Bytes many = device;
+    many[17] = static_cast<std::uint8_t>(count);
+    EXPECT_EQ(play(many, configuration), std::pair(std::optional(false), 1)) << count;
+  }
+  Bytes two = device;
+  two[17] = 2;
+  EXPECT_EQ(play(two, configuration), std::pair(std::optional(false), 5)) << "one value twice";
+  for (std::size_t size = 0; size < configuration.size(); ++size) {
+    const auto [let_in, requests] = play(
+        device,
+        Bytes(configuration.begin(), configuration.begin() + static_cast<std::ptrdiff_t>(size)));
+    EXPECT_EQ(let_in, false) << size;
+    EXPECT_LE(requests, 3);
+  }
+  for (std::size_t at = 0; at < configuration.size(); ++at) {
+    for (const unsigned value : {0U, 1U, 0x7FU, 0x80U, 0xFFU}) {
+      Bytes changed = configuration;
+      changed[at] = static_cast<std::uint8_t>(value);
+      const auto [let_in, requests] = play(device, changed);
+      EXPECT_TRUE(let_in.has_value()) << at << ' ' << value;
+      EXPECT_LE(requests, 10);
+    }
+  }
+}
+
+TEST(DeviceIntake, ADeviceThatNeverAnswersInTimeTakesBoundedTime) {
+  // Each request ends with the intake's patience; strings can be done without, descriptors not.
+  const auto disk = simulated_disk();
+  DeviceIntake intake({});
+  Instant now = start;
+  intake.device_arrived(device_id, announced(), now);
+  const Bytes device = usb::encode(disk->description().device);
+  const Bytes configuration = disk->description().configurations[0].raw;
+  std::optional<bool> let_in;
+  std::optional<usb::Transfer> running;
+  for (int i = 0; i < 100 && !let_in; ++i) {
+    while (auto output = intake.poll()) {
+      if (auto* submit = std::get_if<DeviceIntake::Submit>(&*output)) running = submit->transfer;
+      if (std::holds_alternative<DeviceIntake::Admitted>(*output)) let_in = true;
+      if (std::holds_alternative<DeviceIntake::Refused>(*output)) let_in = false;
+      if (const auto* cancel = std::get_if<DeviceIntake::Cancel>(&*output)) {
+        EXPECT_EQ(cancel->transfer, running->id);
+        usb::Completion ended;
+        ended.id = running->id;
+        ended.status = usb::TransferStatus::cancelled;
+        intake.completed(device_id, ended, now);
+      }
+    }
+    if (let_in || !intake.next_deadline()) continue;
+    if (running->setup.value == 0x0100 || running->setup.value == 0x0200) {
+      // A microsecond before it is too late.
+      now = *intake.next_deadline() - Duration(1);
+      intake.advance(now);
+      usb::Completion slow;
+      slow.id = running->id;
+      slow.data = running->setup.value == 0x0100 ? device : configuration;
+      slow.data.resize(std::min<std::size_t>(slow.data.size(), running->length));
+      slow.actual_length = static_cast<std::uint32_t>(slow.data.size());
+      intake.completed(device_id, slow, now);
+      intake.completed(device_id, slow, now);  // a second time: nobody's
+    } else {
+      now = *intake.next_deadline();
+      intake.advance(now);
+    }
+  }
+  EXPECT_EQ(let_in, true);
+  EXPECT_LE(now - start, 9 * DeviceIntake::request_patience);
 }
 
 TEST(DeviceIntake, ForgetsADeviceThatWentAway) {

@@ -54,6 +54,14 @@ TEST_F(OptionsTest, DefaultsAreSafe) {
   EXPECT_FALSE(options.json);
 }
 
+TEST_F(OptionsTest, ProfilesAreKnown) {
+  EXPECT_EQ(good({"--sink", "vhci"}).profile, rdpeusb::Profile::plain);
+  EXPECT_EQ(good({"--sink", "vhci", "--profile", "windows"}).profile, rdpeusb::Profile::windows);
+  EXPECT_THAT(refused({"--sink", "vhci", "--profile", "linux"}), HasSubstr("plain or windows"));
+  EXPECT_THAT(refused({"--sink", "conformance", "--profile", "windows"}),
+              HasSubstr("another sink"));
+}
+
 TEST_F(OptionsTest, TranscriptDataNeedsATranscript) {
   EXPECT_EQ(good({"--sink", "vhci", "--transcript", "a.jsonl"}).transcript, "a.jsonl");
   EXPECT_TRUE(good({"--sink", "vhci", "--transcript", "a", "--transcript-data"}).transcript_data);
@@ -62,7 +70,7 @@ TEST_F(OptionsTest, TranscriptDataNeedsATranscript) {
 
 TEST_F(OptionsTest, SinkIsNeededAndKnown) {
   EXPECT_THAT(refused({}), HasSubstr("--sink"));
-  EXPECT_THAT(refused({"--sink", "usb"}), HasSubstr("vhci, usbip or probe"));
+  EXPECT_THAT(refused({"--sink", "usb"}), HasSubstr("vhci, usbip, probe or conformance"));
 }
 
 TEST_F(OptionsTest, Listen) {
@@ -165,6 +173,23 @@ TEST_F(OptionsTest, ProbeOptionsFitTogether) {
   EXPECT_THAT(refused({"--sink", "probe", "--probe-bench", "5", "--probe-command-bytes", "4096"}),
               HasSubstr("64 KiB"));
   EXPECT_THAT(refused({"--sink", "probe", "--probe-bench-writes"}), HasSubstr("--probe-bench "));
+}
+
+TEST_F(OptionsTest, Cases) {
+  const Options options = good({"--sink", "conformance", "--cases", "microsoft", "--case-timeout",
+                                "3", "--case-releases", "none", "--cases-per-session", "1"});
+  EXPECT_FALSE(options.conformance.cases.empty());
+  EXPECT_EQ(options.conformance.settings.patience, std::chrono::seconds(3));
+  EXPECT_EQ(options.conformance.settings.releases, conformance::Releases::none);
+  EXPECT_EQ(options.conformance.cases_per_session, 1U);
+  EXPECT_EQ(options.sessions, 1U) << "the cases follow each other";
+  EXPECT_THAT(refused({"--sink", "conformance", "--cases", "x"}), HasSubstr("--cases list"));
+  EXPECT_THAT(refused({"--sink", "conformance", "--case-releases", "all"}),
+              HasSubstr("none, notification or windows"));
+  EXPECT_THAT(refused({"--sink", "vhci", "--case-silence", "1"}), HasSubstr("--sink conformance"));
+  auto list = parse_options({"--sink", "conformance", "--cases", "list"});
+  ASSERT_TRUE(list.ok());
+  EXPECT_THAT(std::get<PrintAndExit>(*list).text, HasSubstr("BVT_EUSB_OperateDeviceChannel"));
 }
 
 TEST_F(OptionsTest, UnknownOptionsAreNamed) {

@@ -157,6 +157,25 @@ TEST_F(SessionTest, ASerialPortIsProbedThroughTheChannel) {
   EXPECT_EQ(run(simulated_serial(), {}, {}).success, true);
 }
 
+TEST_F(SessionTest, TheWindowsProfileDisturbsNothing) {
+  rules_.profile = rdpeusb::Profile::windows;
+  EXPECT_EQ(run(simulated_serial(), {}, {}).success, true);
+  const std::string text = transcript_of_a_write(false);  // a probe whose verdict is good
+  EXPECT_NE(text.find("RETRACT_DEVICE"), std::string::npos) << "leave was taken";
+  EXPECT_EQ(text.find("UNDECODABLE"), std::string::npos);
+}
+
+TEST_F(SessionTest, AWrongAnswerFailsTheVerdict) {
+  probe::ProbeSink sink({});
+  sink.wrong_answer();
+  sink.device_arrived(SessionDevice{1, {}, {}}, Instant(0));  // of no class that has a probe: good
+  std::optional<bool> verdict;
+  while (auto output = sink.poll()) {
+    if (const auto* told = std::get_if<Sink::Verdict>(&*output)) verdict = told->success;
+  }
+  EXPECT_EQ(verdict, false);
+}
+
 TEST_F(SessionTest, WithoutChannelsNoDeviceComes) {
   PlayedTill::Behaviour behaviour;
   behaviour.channels = false;

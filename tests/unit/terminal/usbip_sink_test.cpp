@@ -330,7 +330,7 @@ TEST_F(UsbipSinkTest, AClientThatDoesNotReadIsNotReadFrom) {
   usbip::CmdSubmit command;
   command.in = true;
   command.length = 4096;
-  command.setup = usb::get_descriptor(usb::descriptor_type::configuration, 0, 0, 4096);
+  command.setup = usb::get_descriptor(usb::descriptor_type::string, 1, 0x409, 4096);
   for (int idle = 0; idle < 20 && submitted < 100000;) {
     if (sequence < submitted + 64) {
       command.sequence = ++sequence;

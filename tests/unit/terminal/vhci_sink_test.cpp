@@ -134,7 +134,7 @@ TEST_F(VhciSinkTest, CarriesATransferBothWays) {
 
   usb::Completion completion;
   completion.id = submit->transfer.id;
-  completion.data = Bytes(18, 0x12);
+  completion.data = usb::encode(simulated_disk()->description().device);
   completion.actual_length = 18;
   sink_.completed(device_id, completion, now);
   const Bytes answer = kernel_->received();

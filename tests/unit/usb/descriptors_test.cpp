@@ -192,6 +192,8 @@ TEST(DeviceDescription, LabelNamesTheStick) {
   EXPECT_EQ(device.label(), "1209:000a without serial at 1-1.4");
   device.serial = "5A2F00";
   EXPECT_EQ(device.label(), "1209:000a serial 5A2F00");
+  device.serial = "5A\n2026-01-01 forged\x7f";
+  EXPECT_EQ(device.label(), "1209:000a serial 5A?2026-01-01 forged?");
 }
 
 TEST(DeviceDescription, FindsConfigurationsByValue) {

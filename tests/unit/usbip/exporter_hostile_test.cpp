@@ -329,6 +329,46 @@ TEST(ExporterHostile, Cve_2017_16911_NothingOfOurMemoryIsInUnusedFields) {
   for (std::size_t i = 8 + 5; i < 8 + 256; ++i) EXPECT_EQ(granted[i], 0) << i;
 }
 
+TEST(ExporterHostile, DescriptorsAreThoseItWasLetThroughWith) {
+  // Let through as a disk, then shown to the peer's kernel as a keyboard.
+  const auto answer_of = [](const usb::SetupPacket& setup, const Bytes& data) {
+    Exporter exporter = attached_exporter();
+    exporter.receive(encode(control(1, setup)));
+    exporter.complete(done(drain(exporter).submitted.at(0).id, data));
+    return drain(exporter).bytes;
+  };
+  const usb::DeviceDescription described = stick();
+  const Bytes device = usb::encode(described.device);
+  const auto honest = [](const Bytes& data) {
+    return encode(RetSubmit{1, 0, static_cast<std::uint32_t>(data.size()), 0, 0, 0}) + data;
+  };
+  const Bytes refused = encode(RetSubmit{1, -71, 0, 0, 0, 0});
+  EXPECT_EQ(answer_of(usb::get_descriptor(1, 0, 0, 18), device), honest(device));
+  EXPECT_EQ(answer_of(usb::get_descriptor(1, 0, 0, 8), Bytes(device.begin(), device.begin() + 8)),
+            honest(Bytes(device.begin(), device.begin() + 8)));
+  for (std::size_t at = 0; at < device.size(); ++at) {
+    Bytes other = device;
+    other[at] ^= 1U;
+    EXPECT_EQ(answer_of(usb::get_descriptor(1, 0, 0, 18), other), refused) << at;
+  }
+  for (std::uint8_t index = 0; index < 2; ++index) {
+    const Bytes& raw = described.configurations[index].raw;
+    EXPECT_EQ(answer_of(usb::get_descriptor(2, index, 0, 255), raw), honest(raw));
+    Bytes keyboard = raw;
+    keyboard[14] = 3;
+    EXPECT_EQ(answer_of(usb::get_descriptor(2, index, 0, 255), keyboard), refused);
+    EXPECT_EQ(answer_of(usb::get_descriptor(2, index, 0, 255), raw + Bytes{9, 4}), refused);
+    EXPECT_EQ(answer_of(usb::get_descriptor(2, 2, 0, 255), raw), refused) << "one it did not have";
+  }
+  // Strings, and a refusal of the device's own, pass as they are.
+  EXPECT_EQ(answer_of(usb::get_descriptor(3, 1, 0x409, 255), pattern(20)), honest(pattern(20)));
+  Exporter exporter = attached_exporter();
+  exporter.receive(encode(control(1, usb::get_descriptor(2, 7, 0, 9))));
+  exporter.complete(ended(drain(exporter).submitted.at(0).id, TransferStatus::stall));
+  EXPECT_EQ(drain(exporter).bytes, encode(RetSubmit{1, -32, 0, 0, 0, 0}));
+  EXPECT_FALSE(exporter.poll_notice());
+}
+
 TEST(ExporterHostile, ACompletionForNothingIsNotedAndNotSent) {
   Exporter exporter = attached_exporter();
   exporter.complete(done(42, pattern(8)));
