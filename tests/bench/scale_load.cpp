@@ -129,6 +129,7 @@ class Till {
       unsent_.pop_front();
       uplink_->send(stick_, std::move(bytes));
     }
+    uplink_->flush();
   }
 
   void submit(usb::Transfer transfer) {
