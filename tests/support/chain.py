@@ -229,12 +229,13 @@ authority = "{pki}/authority.crt"
             self.programs.insert(0, _Ended(process))
         return self.display, self.directory / "Xauthority"
 
-    def client(self, port, config=None, arguments=(), name="xfreerdp3", user="kasse"):
-        """A real xfreerdp3 connected to the terminal server; with `config`, it loads the plugin of this build."""
+    def client(self, port, config=None, arguments=(), name="xfreerdp3", user="kasse", prefix=()):
+        """A real xfreerdp3 connected to the terminal server; with `config`, it loads the plugin of this build. `prefix`:
+        a command that starts it, such as env."""
         display, authority = self.x_display()
         environment = self.environment(preload=True)
         environment.update(DISPLAY=display, XAUTHORITY=str(authority), HOME=str(self.directory))
-        command = ["xfreerdp3", f"/v:127.0.0.1:{port}", f"/u:{user}", "/p:none", "/sec:tls", "/cert:ignore", "/size:640x480",
+        command = [*prefix, "xfreerdp3", f"/v:127.0.0.1:{port}", f"/u:{user}", "/p:none", "/sec:tls", "/cert:ignore", "/size:640x480",
                    "/log-level:WARN", "-clipboard", *arguments]
         if config:
             command.append(f"/dvc:tillbridge,config:{config}")
