@@ -197,6 +197,11 @@ void declare(CLI::App& app, Options& options, Raw& raw) {
                  "with --probe-bench: in each round also this many reads of 64 KiB in a row")
       ->check(CLI::Range(0U, 10'000U))
       ->group(group);
+  app.add_flag(
+         "!--probe-bench-no-round-trips", options.probe.bench_round_trips,
+         "with --probe-bench: no comparison with round trips of the channel; for clients that "
+         "do not answer GET_HUB_COUNT, as FreeRDP's own")
+      ->group(group);
   app.add_option("--probe-command-bytes", options.probe.command_bytes,
                  "most data of one SCSI command")
       ->check(CLI::Range(4096U, 1U << 20U))

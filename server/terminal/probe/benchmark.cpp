@@ -17,7 +17,8 @@ std::string rounded(double value) {
 
 }  // namespace
 
-Benchmark::Benchmark(const Options& options) : rounds_left_(options.bench_rounds) {
+Benchmark::Benchmark(const Options& options)
+    : rounds_left_(options.bench_rounds), round_trips_(options.bench_round_trips) {
   plan({Kind::read, kib_64}, "read_64_kib");
   if (options.bench_writes) plan({Kind::write, kib_64}, "write_64_kib");
   if (options.bench_sequential != 0)
@@ -25,7 +26,8 @@ Benchmark::Benchmark(const Options& options) : rounds_left_(options.bench_rounds
   if (options.bench_writes) plan({Kind::write, kib_4}, "write_4_kib");
   // Next to each other, because they are compared.
   plan({Kind::read, kib_4}, "read_4_kib");
-  plan_row(3, {Kind::round_trip, 0}, "channel_round_trip", "three_channel_round_trips");
+  if (round_trips_)
+    plan_row(3, {Kind::round_trip, 0}, "channel_round_trip", "three_channel_round_trips");
 }
 
 std::size_t Benchmark::add_measure(const char* name, std::uint32_t bytes) {
@@ -62,20 +64,26 @@ void Benchmark::ended(Instant now) {
   --rounds_left_;
 }
 
+std::optional<std::int64_t> Benchmark::three_round_trips_us() const {
+  if (!round_trips_) return std::nullopt;
+  return std::max<std::int64_t>(measures_.back().samples.percentile(50), 1);
+}
+
 std::vector<Report> Benchmark::reports() const {
   std::vector<Report> reports;
-  const std::int64_t three = std::max<std::int64_t>(three_round_trips().percentile(50), 1);
+  const auto three = three_round_trips_us();
   for (const Measure& measure : measures_) {
     const std::int64_t median = measure.samples.percentile(50);
-    const double ratio = static_cast<double>(median) / static_cast<double>(three);
     std::vector<Field> fields{{"measure", std::string(measure.name)}};
     for (Field& field : measure.samples.fields(measure.bytes)) fields.push_back(std::move(field));
-    fields.push_back({"p50_in_three_round_trips", ratio});
-    reports.push_back({"bench",
-                       std::string(measure.name) + ": p50 " + std::to_string(median) + " us, p99 " +
-                           std::to_string(measure.samples.percentile(99)) + " us, " +
-                           rounded(ratio) + " times three bare round trips of the channel",
-                       std::move(fields)});
+    std::string text = std::string(measure.name) + ": p50 " + std::to_string(median) + " us, p99 " +
+                       std::to_string(measure.samples.percentile(99)) + " us";
+    if (three) {
+      const double ratio = static_cast<double>(median) / static_cast<double>(*three);
+      fields.push_back({"p50_in_three_round_trips", ratio});
+      text += ", " + rounded(ratio) + " times three bare round trips of the channel";
+    }
+    reports.push_back({"bench", std::move(text), std::move(fields)});
   }
   return reports;
 }

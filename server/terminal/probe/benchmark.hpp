@@ -35,7 +35,8 @@ class Benchmark {
   [[nodiscard]] std::optional<Step> next(Instant now);
   /// The step that next() began has ended.
   void ended(Instant now);
-  /// Of each measure: its fields, and its median in terms of three bare round trips.
+  /// Of each measure: its fields, and (if they are measured) its median in terms of three bare
+  /// round trips.
   [[nodiscard]] std::vector<Report> reports() const;
 
  private:
@@ -55,9 +56,11 @@ class Benchmark {
   void plan(Step step, const char* name);
   /// `each`: measure of a single step; none: only the row counts.
   void plan_row(std::uint32_t count, Step step, const char* each, const char* row);
-  [[nodiscard]] const Samples& three_round_trips() const { return measures_.back().samples; }
+  /// Median; nothing if it is not measured.
+  [[nodiscard]] std::optional<std::int64_t> three_round_trips_us() const;
 
   std::uint32_t rounds_left_;
+  bool round_trips_;
   std::vector<Measure> measures_;
   std::vector<Planned> plan_;  ///< one round
   std::size_t at_ = 0;
