@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "channel/usb/descriptors.hpp"
+#include "channel/usb/requests.hpp"
 #include "channel/usb/transfer.hpp"
 #include "channel/usbip/exporter.hpp"
 #include "channel/usbip/importer.hpp"
@@ -14,16 +15,20 @@
 namespace tillbridge::bench {
 
 /// A Bulk-Only stick; 81 is IN, 02 is OUT.
-inline usb::DeviceDescription stick_description() {
+inline const Bytes& stick_configuration() {
   static const Bytes raw = {9,  2, 32, 0, 1,    1, 0, 0x80, 0x32, 9, 4, 0,    0, 2, 8, 6,
                             80, 0, 7,  5, 0x81, 2, 0, 2,    0,    7, 5, 0x02, 2, 0, 2, 0};
+  return raw;
+}
+
+inline usb::DeviceDescription stick_description() {
   usb::DeviceDescription stick;
   stick.speed = usb::Speed::high;
   stick.device.usb_version = 0x200;
   stick.device.vendor_id = 0x1209;
   stick.device.product_id = 0x0001;
   stick.device.configuration_count = 1;
-  stick.configurations = {usb::parse_configuration(raw).value()};
+  stick.configurations = {usb::parse_configuration(stick_configuration()).value()};
   stick.active_configuration = 1;
   stick.serial = "5A2F00000001";
   stick.path = "1-1.4";
@@ -44,7 +49,13 @@ inline usb::Completion answer_to(const usb::Transfer& transfer) {
   usb::Completion completion;
   completion.id = transfer.id;
   completion.actual_length = transfer.length;
-  if (transfer.in()) completion.data.resize(transfer.length);
+  const bool configuration = transfer.type == usb::TransferType::control &&
+                             transfer.setup.request == usb::request::get_descriptor &&
+                             transfer.setup.value == 0x0200;
+  if (configuration) completion.data = stick_configuration();
+  if (transfer.in() && (!configuration || completion.data.size() > transfer.length))
+    completion.data.resize(transfer.length);
+  if (transfer.in()) completion.actual_length = static_cast<std::uint32_t>(completion.data.size());
   return completion;
 }
 
