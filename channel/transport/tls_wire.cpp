@@ -48,7 +48,8 @@ struct SocketBio {
 
   static int write(BIO* bio, const char* data, std::size_t size, std::size_t* written) {
     auto& wire = *static_cast<TlsWire*>(BIO_get_data(bio));
-    const std::span<const char> bytes(data, size);
+    // As the vector's own type: from char the library copies byte by byte.
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(data), size);
     wire.output_.insert(wire.output_.end(), bytes.begin(), bytes.end());
     *written = size;
     return 1;
