@@ -329,9 +329,9 @@ Status check_probe(const Raw& raw, Options& options) {
     return fail(ErrorCode::config,
                 "--probe-bench reads 64 KiB at once: --probe-command-bytes must not be less");
   }
-  if (probe.bench_rounds == 0 && (probe.bench_writes || probe.bench_sequential != 0)) {
-    return fail(ErrorCode::config,
-                "--probe-bench-writes and --probe-bench-sequential need --probe-bench ROUNDS");
+  if (probe.bench_rounds == 0 &&
+      (probe.bench_writes || probe.bench_sequential != 0 || !probe.bench_round_trips)) {
+    return fail(ErrorCode::config, "the other --probe-bench options need --probe-bench ROUNDS");
   }
   probe.patience = std::chrono::seconds(raw.patience_s);
   return {};

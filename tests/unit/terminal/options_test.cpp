@@ -173,6 +173,8 @@ TEST_F(OptionsTest, ProbeOptionsFitTogether) {
   EXPECT_THAT(refused({"--sink", "probe", "--probe-bench", "5", "--probe-command-bytes", "4096"}),
               HasSubstr("64 KiB"));
   EXPECT_THAT(refused({"--sink", "probe", "--probe-bench-writes"}), HasSubstr("--probe-bench "));
+  EXPECT_THAT(refused({"--sink", "probe", "--probe-bench-no-round-trips"}),
+              HasSubstr("--probe-bench "));
 }
 
 TEST_F(OptionsTest, Cases) {
