@@ -82,7 +82,7 @@ class Till {
                           pump();
                         },
                     .withdrawn =
-                        [this](plugin::StickId /*stick*/, const std::string& reason) {
+                        [](plugin::StickId /*stick*/, const std::string& reason) {
                           throw std::runtime_error("a stick was withdrawn: " + reason);
                         },
                     .writable = [this] { send_unsent(); }});
