@@ -120,6 +120,7 @@ class DeviceChannel {
   void raise(Barrier barrier, RequestId holder);
   [[nodiscard]] bool may_submit(const usb::SetupPacket& setup) const;
   [[nodiscard]] bool stall_is_harmless(const usb::SetupPacket& setup) const;
+  [[nodiscard]] std::deque<usb::SetupPacket> reset_steps() const;
   [[nodiscard]] std::deque<usb::SetupPacket> soft_reset_steps() const;
   [[nodiscard]] std::deque<usb::SetupPacket> port_reset_steps() const;
   /// Those that have not ended at once.
