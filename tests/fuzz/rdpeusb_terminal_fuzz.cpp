@@ -167,12 +167,13 @@ class Machine {
         told_.reset();
         break;
       }
-      case 13: {  // an honest completion with one byte changed
+      case 13: {  // a completion that says too much, or with one byte changed
         const ChannelId channel = pick_channel();
-        Bytes message = honest_completion(channel);
+        const std::uint32_t surplus = in_.u8() % 3U;
+        Bytes message = honest_completion(channel, surplus);
         told_.reset();
         if (message.empty()) break;
-        message[in_.u8() % message.size()] ^= in_.u8();
+        if (surplus == 0) message[in_.u8() % message.size()] ^= in_.u8();
         lied_ = true;
         say(channel, message);
         break;
@@ -282,7 +283,8 @@ class Machine {
     role_.cancel(entry->first.first, entry->first.second, now_);
   }
 
-  Bytes honest_completion(ChannelId channel) {
+  /// With `surplus` bytes more than were asked for it is honest no more.
+  Bytes honest_completion(ChannelId channel, std::uint32_t surplus = 0) {
     const auto found = channels_.find(channel);
     if (found == channels_.end() || found->second.wire.empty()) return {};
     std::deque<Wire>& wire = found->second.wire;
@@ -326,14 +328,15 @@ class Machine {
     }
     told_ = Told{request.transfer, {}};
     if (!request.in)
-      return pdu::encode(
-          pdu::UrbCompletionNoData{address, request.request, result, 0, good ? request.asked : 0});
+      return pdu::encode(pdu::UrbCompletionNoData{address, request.request, result, 0,
+                                                  (good ? request.asked : 0) + surplus});
     Bytes data(std::min<std::size_t>(request.asked, in_.u8()), ++last_byte_);
     if (request.function == pdu::urb_function::get_descriptor_from_device && good) {
       data = descriptor();
       data.resize(std::min<std::size_t>(request.asked, data.size()));
       if (data.size() > 5) data[5] = static_cast<std::uint8_t>(request.value + 1);
     }
+    if (surplus != 0) data.resize(request.asked + surplus);
     if (data.empty() || !good)
       return pdu::encode(pdu::UrbCompletionNoData{address, request.request, result, 0, 0});
     told_->data = data;
