@@ -193,14 +193,17 @@ class Machine {
           require(!running.cancelled || *running.cancelled + terminal::cancel_patience > now_,
                   "a cancel ends in time");
         }
+        for (const auto& [device, asked] : io_control_times_) {
+          require(asked.empty() || asked.front() + terminal::io_control_patience > now_,
+                  "an I/O control ends in time");
+        }
         break;
       case 16:
         role_.retract(pick_device(), "fuzzed", now_);
         break;
       case 17:
         if (io_controls_ > 50) break;
-        ++io_controls_;
-        role_.io_control(pick_device(), pdu::io_control_code::get_hub_count, in_.u8(), now_);
+        ask_io_control(pick_device());
         break;
       case 18:  // a channel nobody asked for, and one that is there already
         channels_[++last_channel_] = {};
@@ -229,6 +232,12 @@ class Machine {
     announced.container_id = "{}";
     if (!found->second.usb_device) found->second.usb_device = announced.usb_device;
     say(channel, pdu::encode(announced));
+  }
+
+  void ask_io_control(DeviceId device) {
+    ++io_controls_;
+    io_control_times_[device].push_back(now_);
+    role_.io_control(device, pdu::io_control_code::get_hub_count, in_.u8(), now_);
   }
 
   void submit() {
@@ -261,7 +270,8 @@ class Machine {
         transfer.id = id;
         transfer.type = kind == 9 ? usb::TransferType::interrupt : usb::TransferType::bulk;
         transfer.endpoint = kind < 8 ? 0x81 : (kind == 8 ? 0x02 : 0x83);
-        transfer.length = detail * 8U;
+        // Writes of whole packets now and then: those may have a zero-length one behind them.
+        transfer.length = kind == 8 ? (detail >> 2U) * 128U : detail * 8U;
         transfer.zero_packet = (detail & 1U) != 0;
         transfer.short_not_ok = (detail & 2U) != 0;
         if (!transfer.in()) transfer.data = Bytes(transfer.length);
@@ -290,7 +300,10 @@ class Machine {
     std::deque<Wire>& wire = found->second.wire;
     const std::size_t index = in_.u8() % wire.size();
     const Wire request = wire[index];
-    if (request.no_ack && in_.u8() % 8 != 0) return {};  // as it should be
+    if (request.no_ack) {
+      if (in_.u8() % 8 != 0) return {};  // as it should be
+      lied_ = true;  // its id may be in use again, and then this answers another request
+    }
     wire.erase(wire.begin() + static_cast<std::ptrdiff_t>(index));
     const pdu::Address address{terminal::habits_of(profile_).completion_interface, 0};
     static constexpr std::uint32_t statuses[] = {
@@ -376,6 +389,8 @@ class Machine {
     touched(value.device);
     if (told_ && speaking_ != 0 && channels_.count(speaking_) != 0 && found->second.pipe) {
       require(told_->transfer == completion.id, "a completion ends its own transfer");
+      for (const Wire& wire : channels_.at(speaking_).wire)
+        require(wire.transfer != completion.id, "it ends with the last of its requests");
       require(completion.data.empty() || completion.data == told_->data, "and has its data");
     }
     require(completion.actual_length <= found->second.length, "no more than was asked for");
@@ -383,8 +398,10 @@ class Machine {
             "data is what was moved");
     running_.erase(found);
   }
-  void take(const TerminalRole::IoControlCompleted& /*value*/) {
-    require(io_controls_ > 0, "an I/O control ends once");
+  void take(const TerminalRole::IoControlCompleted& value) {
+    std::deque<Instant>& asked = io_control_times_[value.device];
+    require(io_controls_ > 0 && !asked.empty(), "an I/O control ends once");
+    asked.pop_front();
     --io_controls_;
   }
   void take(const TerminalRole::Event& value) {
@@ -402,8 +419,12 @@ class Machine {
     require(decoded.ok(), "a till can decode what is sent");
     const auto send = [this, &found](Wire wire) {
       for (const Wire& other : found->second.wire)
-        require(other.request != wire.request || other.no_ack, "outstanding ids are unique");
+        require(other.request != wire.request || other.no_ack || lied_,
+                "outstanding ids are unique");
       wire.transfer = submitting_ != 0 ? submitting_ : (told_ ? told_->transfer : 0);
+      const auto running = running_.find({found->second.device, wire.transfer});
+      if (!wire.in && running != running_.end() && running->second.pipe)
+        require(submitting_ != 0, "no write is repeated");
       found->second.wire.push_back(wire);
     };
     if (const auto* io_control = std::get_if<pdu::IoControl>(&*decoded)) {
@@ -445,12 +466,15 @@ class Machine {
   usb::TransferId last_transfer_ = 0;
   std::map<std::pair<DeviceId, usb::TransferId>, Running> running_;
   std::size_t io_controls_ = 0;
+  std::map<DeviceId, std::deque<Instant>> io_control_times_;  ///< of those that run
 
   ChannelId control_ = 0;
   ChannelId speaking_ = 0;          ///< whose message the role is being given
   usb::TransferId submitting_ = 0;  ///< what the role is being given
   std::optional<Told> told_;
-  bool lied_ = false;  ///< a changed message may have ended another request than it was made from
+  /// A changed message, or an answer to a NoAck request, may have ended another request than it was
+  /// made from.
+  bool lied_ = false;
   std::uint8_t last_byte_ = 0;
 };
 
