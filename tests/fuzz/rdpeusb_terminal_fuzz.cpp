@@ -15,6 +15,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -174,13 +175,13 @@ class Machine {
         told_.reset();
         if (message.empty()) break;
         if (surplus == 0) message[in_.u8() % message.size()] ^= in_.u8();
-        lied_ = true;
+        lied_.insert(channel);
         say(channel, message);
         break;
       }
       case 14: {
-        lied_ = true;
         const ChannelId channel = pick_channel();
+        lied_.insert(channel);
         const ByteView raw = in_.take(std::min<std::size_t>(in_.u8(), in_.remaining()));
         say(channel, Bytes(raw.begin(), raw.end()));
         break;
@@ -302,7 +303,7 @@ class Machine {
     const Wire request = wire[index];
     if (request.no_ack) {
       if (in_.u8() % 8 != 0) return {};  // as it should be
-      lied_ = true;  // its id may be in use again, and then this answers another request
+      lied_.insert(channel);  // its id may be in use again, and then this answers another request
     }
     wire.erase(wire.begin() + static_cast<std::ptrdiff_t>(index));
     const pdu::Address address{terminal::habits_of(profile_).completion_interface, 0};
@@ -387,7 +388,8 @@ class Machine {
     const auto found = running_.find({value.device, completion.id});
     require(found != running_.end(), "a completion is for a running transfer");
     touched(value.device);
-    if (told_ && speaking_ != 0 && channels_.count(speaking_) != 0 && found->second.pipe) {
+    if (told_ && speaking_ != 0 && channels_.count(speaking_) != 0 && found->second.pipe &&
+        lied_.count(speaking_) == 0) {
       require(told_->transfer == completion.id, "a completion ends its own transfer");
       for (const Wire& wire : channels_.at(speaking_).wire)
         require(wire.transfer != completion.id, "it ends with the last of its requests");
@@ -419,7 +421,7 @@ class Machine {
     require(decoded.ok(), "a till can decode what is sent");
     const auto send = [this, &found](Wire wire) {
       for (const Wire& other : found->second.wire)
-        require(other.request != wire.request || other.no_ack || lied_,
+        require(other.request != wire.request || other.no_ack || lied_.count(found->first) != 0,
                 "outstanding ids are unique");
       wire.transfer = submitting_ != 0 ? submitting_ : (told_ ? told_->transfer : 0);
       const auto running = running_.find({found->second.device, wire.transfer});
@@ -434,7 +436,8 @@ class Machine {
           std::any_of(found->second.wire.begin(), found->second.wire.end(),
                       [&](const Wire& wire) { return wire.request == cancel->request; });
       // The windows profile cancels what has ended, too, before its device has arrived.
-      require(known || lied_ || (profile_ == Profile::windows && found->second.device == 0),
+      require(known || lied_.count(found->first) != 0 ||
+                  (profile_ == Profile::windows && found->second.device == 0),
               "what is cancelled is outstanding");
     } else if (const auto* transfer = std::get_if<pdu::TransferRequest>(&*decoded)) {
       Wire wire{transfer->urb.request, transfer->urb.function, false, transfer->in,
@@ -472,9 +475,9 @@ class Machine {
   ChannelId speaking_ = 0;          ///< whose message the role is being given
   usb::TransferId submitting_ = 0;  ///< what the role is being given
   std::optional<Told> told_;
-  /// A changed message, or an answer to a NoAck request, may have ended another request than it was
-  /// made from.
-  bool lied_ = false;
+  /// Where a changed message, or an answer to a NoAck request, may have ended another request than
+  /// it was made from.
+  std::set<ChannelId> lied_;
   std::uint8_t last_byte_ = 0;
 };
 
