@@ -360,9 +360,11 @@ void DeviceChannel::sequence_step_done(RequestId id, Request& request,
       completion.status == TransferStatus::success ||
       (completion.status == TransferStatus::stall && stall_is_harmless(request.setup));
   if (done) {
-    if (request.ending && !request.steps.empty()) return carry_out(id, *request.ending);
-    return proceed(id, request);
+    if (!request.ending || request.steps.empty()) return proceed(id, request);
+    if (passes_reset_on(request)) forget_handles();
+    return carry_out(id, *request.ending);
   }
+  if (passes_reset_on(request) && request.setup != usb::port_reset()) forget_handles();
   if (completion.status == TransferStatus::cancelled && request.ending) {
     return carry_out(id, *request.ending);
   }
@@ -375,6 +377,18 @@ void DeviceChannel::sequence_step_done(RequestId id, Request& request,
     }
   }
   carry_out(id, why);
+}
+
+bool DeviceChannel::passes_reset_on(const Request& request) const {
+  return std::holds_alternative<PortResetPlan>(request.plan) &&
+         stick_.reset_policy() == ResetPolicy::pass;
+}
+
+/// A port reset that was left half done: which endpoints the stick has now cannot be known, so the
+/// server has to select its configuration again.
+void DeviceChannel::forget_handles() {
+  configuration_handle_ = 0;
+  pipes_.clear();
 }
 
 /// A device with a single alternate setting may stall SET_INTERFACE (USB 2.0, 9.4.10): it is where

@@ -419,6 +419,27 @@ TEST(TillRecovery, AResetIsPlannedOnceWhatItEndedHasEnded) {
   }
 }
 
+/// What it undid was not established again, so nobody knows which endpoints the stick has.
+TEST(TillRecovery, AResetThatIsLeftHalfDoneEndsAllHandles) {
+  for (const TransferStatus status : {TransferStatus::error, TransferStatus::cancelled}) {
+    Conversation talk;
+    talk.bring_up(gadget(), ResetPolicy::pass);
+    talk.select_gadget();
+    talk.io_control(1, pdu::io_control_code::reset_port, 0);
+    talk.complete_next();  // the reset
+    talk.complete_next();  // SET_CONFIGURATION 1
+    if (status == TransferStatus::cancelled) talk.cancel(1);
+    talk.complete_next(status);  // SET_INTERFACE 0, 1
+    EXPECT_NE(talk.next_ended().hresult, 0U);
+    talk.bulk_in(2, talk.in_pipe, 64);
+    EXPECT_NE(talk.next_ended().status, 0U);
+    EXPECT_TRUE(talk.submitted.empty()) << "the endpoint is that of another setting";
+    talk.select_gadget();
+    talk.bulk_in(3, talk.in_pipe, 64);
+    EXPECT_EQ(talk.submitted.size(), 1U);
+  }
+}
+
 TEST(TillRecovery, AResetMayBeCancelled) {
   Conversation talk;
   talk.bring_up(storage_stick());
