@@ -440,6 +440,21 @@ TEST(TillRecovery, AResetThatIsLeftHalfDoneEndsAllHandles) {
   }
 }
 
+TEST(TillRecovery, ADriverStackThatGoesInTheMiddleOfAResetLeavesNoHandles) {
+  Conversation talk;
+  talk.bring_up(gadget(), ResetPolicy::pass);
+  talk.select_gadget();
+  talk.io_control(1, pdu::io_control_code::reset_port, 0);
+  talk.complete_next();  // the reset
+  talk.complete_next();  // SET_CONFIGURATION 1
+  talk.register_callback(0);
+  talk.register_callback();
+  talk.bulk_in(2, talk.in_pipe, 64);
+  talk.complete_next(TransferStatus::cancelled);  // SET_INTERFACE 0, 1
+  EXPECT_NE(talk.next_ended().status, 0U);
+  EXPECT_TRUE(talk.submitted.empty()) << "the endpoint is that of another setting";
+}
+
 TEST(TillRecovery, AResetMayBeCancelled) {
   Conversation talk;
   talk.bring_up(storage_stick());
