@@ -196,9 +196,7 @@ void DeviceChannel::reset_port(RequestId id, Request& request) {
   if (stick_.reset_policy() == ResetPolicy::refuse) {
     return carry_out(id, failure::not_supported);
   }
-  request.steps =
-      stick_.reset_policy() == ResetPolicy::pass ? port_reset_steps() : soft_reset_steps();
-  if (request.steps.empty()) return proceed(id, request);
+  if (reset_steps().empty()) return proceed(id, request);
 
   raise(Barrier::device, id);
   std::vector<RequestId> earlier;
@@ -211,6 +209,10 @@ void DeviceChannel::reset_port(RequestId id, Request& request) {
     if (requests_.count(other) != 0) waits_for.insert(other);
   }
   wait_then_proceed(id, request, std::move(waits_for));
+}
+
+std::deque<usb::SetupPacket> DeviceChannel::reset_steps() const {
+  return stick_.reset_policy() == ResetPolicy::pass ? port_reset_steps() : soft_reset_steps();
 }
 
 /// Bulk-Only reset recovery (BOT 5.3.4) of every storage interface.
@@ -277,6 +279,12 @@ void DeviceChannel::wait_then_proceed(RequestId id, Request& request,
 }
 
 void DeviceChannel::proceed(RequestId id, Request& request) {
+  // Not before all that it ended has ended: a SELECT may have won, and what the stick has to be
+  // brought back to is another configuration.
+  if (std::holds_alternative<PortResetPlan>(request.plan) &&
+      request.state == Request::State::waiting) {
+    request.steps = reset_steps();
+  }
   if (request.steps.empty()) {
     Outcome outcome;
     outcome.body = success_body(request);
@@ -352,9 +360,11 @@ void DeviceChannel::sequence_step_done(RequestId id, Request& request,
       completion.status == TransferStatus::success ||
       (completion.status == TransferStatus::stall && stall_is_harmless(request.setup));
   if (done) {
-    if (request.ending && !request.steps.empty()) return carry_out(id, *request.ending);
-    return proceed(id, request);
+    if (!request.ending || request.steps.empty()) return proceed(id, request);
+    if (passes_reset_on(request)) forget_handles();
+    return carry_out(id, *request.ending);
   }
+  if (passes_reset_on(request) && request.setup != usb::port_reset()) forget_handles();
   if (completion.status == TransferStatus::cancelled && request.ending) {
     return carry_out(id, *request.ending);
   }
@@ -367,6 +377,18 @@ void DeviceChannel::sequence_step_done(RequestId id, Request& request,
     }
   }
   carry_out(id, why);
+}
+
+bool DeviceChannel::passes_reset_on(const Request& request) const {
+  return std::holds_alternative<PortResetPlan>(request.plan) &&
+         stick_.reset_policy() == ResetPolicy::pass;
+}
+
+/// A port reset that was left half done: which endpoints the stick has now cannot be known, so the
+/// server has to select its configuration again.
+void DeviceChannel::forget_handles() {
+  configuration_handle_ = 0;
+  pipes_.clear();
 }
 
 /// A device with a single alternate setting may stall SET_INTERFACE (USB 2.0, 9.4.10): it is where

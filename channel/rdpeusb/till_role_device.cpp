@@ -92,6 +92,12 @@ Status DeviceChannel::handle(const pdu::RegisterRequestCallback& message, Instan
 
 void DeviceChannel::end_registration() {
   completion_interface_.reset();
+  for (const auto& [id, request] : requests_) {
+    if (passes_reset_on(request) && request.state == Request::State::running) {
+      forget_handles();
+      break;
+    }
+  }
   stick_.abandon_all();
   requests_.clear();
   held_back_.clear();

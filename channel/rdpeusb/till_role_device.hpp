@@ -120,6 +120,9 @@ class DeviceChannel {
   void raise(Barrier barrier, RequestId holder);
   [[nodiscard]] bool may_submit(const usb::SetupPacket& setup) const;
   [[nodiscard]] bool stall_is_harmless(const usb::SetupPacket& setup) const;
+  [[nodiscard]] bool passes_reset_on(const Request& request) const;
+  void forget_handles();
+  [[nodiscard]] std::deque<usb::SetupPacket> reset_steps() const;
   [[nodiscard]] std::deque<usb::SetupPacket> soft_reset_steps() const;
   [[nodiscard]] std::deque<usb::SetupPacket> port_reset_steps() const;
   /// Those that have not ended at once.

@@ -15,6 +15,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -167,19 +168,20 @@ class Machine {
         told_.reset();
         break;
       }
-      case 13: {  // an honest completion with one byte changed
+      case 13: {  // a completion that says too much, or with one byte changed
         const ChannelId channel = pick_channel();
-        Bytes message = honest_completion(channel);
+        const std::uint32_t surplus = in_.u8() % 3U;
+        Bytes message = honest_completion(channel, surplus);
         told_.reset();
         if (message.empty()) break;
-        message[in_.u8() % message.size()] ^= in_.u8();
-        lied_ = true;
+        if (surplus == 0) message[in_.u8() % message.size()] ^= in_.u8();
+        lied_.insert(channel);
         say(channel, message);
         break;
       }
       case 14: {
-        lied_ = true;
         const ChannelId channel = pick_channel();
+        lied_.insert(channel);
         const ByteView raw = in_.take(std::min<std::size_t>(in_.u8(), in_.remaining()));
         say(channel, Bytes(raw.begin(), raw.end()));
         break;
@@ -192,14 +194,17 @@ class Machine {
           require(!running.cancelled || *running.cancelled + terminal::cancel_patience > now_,
                   "a cancel ends in time");
         }
+        for (const auto& [device, asked] : io_control_times_) {
+          require(asked.empty() || asked.front() + terminal::io_control_patience > now_,
+                  "an I/O control ends in time");
+        }
         break;
       case 16:
         role_.retract(pick_device(), "fuzzed", now_);
         break;
       case 17:
         if (io_controls_ > 50) break;
-        ++io_controls_;
-        role_.io_control(pick_device(), pdu::io_control_code::get_hub_count, in_.u8(), now_);
+        ask_io_control(pick_device());
         break;
       case 18:  // a channel nobody asked for, and one that is there already
         channels_[++last_channel_] = {};
@@ -228,6 +233,12 @@ class Machine {
     announced.container_id = "{}";
     if (!found->second.usb_device) found->second.usb_device = announced.usb_device;
     say(channel, pdu::encode(announced));
+  }
+
+  void ask_io_control(DeviceId device) {
+    ++io_controls_;
+    io_control_times_[device].push_back(now_);
+    role_.io_control(device, pdu::io_control_code::get_hub_count, in_.u8(), now_);
   }
 
   void submit() {
@@ -260,7 +271,8 @@ class Machine {
         transfer.id = id;
         transfer.type = kind == 9 ? usb::TransferType::interrupt : usb::TransferType::bulk;
         transfer.endpoint = kind < 8 ? 0x81 : (kind == 8 ? 0x02 : 0x83);
-        transfer.length = detail * 8U;
+        // Writes of whole packets now and then: those may have a zero-length one behind them.
+        transfer.length = kind == 8 ? (detail >> 2U) * 128U : detail * 8U;
         transfer.zero_packet = (detail & 1U) != 0;
         transfer.short_not_ok = (detail & 2U) != 0;
         if (!transfer.in()) transfer.data = Bytes(transfer.length);
@@ -282,13 +294,17 @@ class Machine {
     role_.cancel(entry->first.first, entry->first.second, now_);
   }
 
-  Bytes honest_completion(ChannelId channel) {
+  /// With `surplus` bytes more than were asked for it is honest no more.
+  Bytes honest_completion(ChannelId channel, std::uint32_t surplus = 0) {
     const auto found = channels_.find(channel);
     if (found == channels_.end() || found->second.wire.empty()) return {};
     std::deque<Wire>& wire = found->second.wire;
     const std::size_t index = in_.u8() % wire.size();
     const Wire request = wire[index];
-    if (request.no_ack && in_.u8() % 8 != 0) return {};  // as it should be
+    if (request.no_ack) {
+      if (in_.u8() % 8 != 0) return {};  // as it should be
+      lied_.insert(channel);  // its id may be in use again, and then this answers another request
+    }
     wire.erase(wire.begin() + static_cast<std::ptrdiff_t>(index));
     const pdu::Address address{terminal::habits_of(profile_).completion_interface, 0};
     static constexpr std::uint32_t statuses[] = {
@@ -326,14 +342,15 @@ class Machine {
     }
     told_ = Told{request.transfer, {}};
     if (!request.in)
-      return pdu::encode(
-          pdu::UrbCompletionNoData{address, request.request, result, 0, good ? request.asked : 0});
+      return pdu::encode(pdu::UrbCompletionNoData{address, request.request, result, 0,
+                                                  (good ? request.asked : 0) + surplus});
     Bytes data(std::min<std::size_t>(request.asked, in_.u8()), ++last_byte_);
     if (request.function == pdu::urb_function::get_descriptor_from_device && good) {
       data = descriptor();
       data.resize(std::min<std::size_t>(request.asked, data.size()));
       if (data.size() > 5) data[5] = static_cast<std::uint8_t>(request.value + 1);
     }
+    if (surplus != 0) data.resize(request.asked + surplus);
     if (data.empty() || !good)
       return pdu::encode(pdu::UrbCompletionNoData{address, request.request, result, 0, 0});
     told_->data = data;
@@ -371,8 +388,11 @@ class Machine {
     const auto found = running_.find({value.device, completion.id});
     require(found != running_.end(), "a completion is for a running transfer");
     touched(value.device);
-    if (told_ && speaking_ != 0 && channels_.count(speaking_) != 0 && found->second.pipe) {
+    if (told_ && speaking_ != 0 && channels_.count(speaking_) != 0 && found->second.pipe &&
+        lied_.count(speaking_) == 0) {
       require(told_->transfer == completion.id, "a completion ends its own transfer");
+      for (const Wire& wire : channels_.at(speaking_).wire)
+        require(wire.transfer != completion.id, "it ends with the last of its requests");
       require(completion.data.empty() || completion.data == told_->data, "and has its data");
     }
     require(completion.actual_length <= found->second.length, "no more than was asked for");
@@ -380,8 +400,10 @@ class Machine {
             "data is what was moved");
     running_.erase(found);
   }
-  void take(const TerminalRole::IoControlCompleted& /*value*/) {
-    require(io_controls_ > 0, "an I/O control ends once");
+  void take(const TerminalRole::IoControlCompleted& value) {
+    std::deque<Instant>& asked = io_control_times_[value.device];
+    require(io_controls_ > 0 && !asked.empty(), "an I/O control ends once");
+    asked.pop_front();
     --io_controls_;
   }
   void take(const TerminalRole::Event& value) {
@@ -399,8 +421,12 @@ class Machine {
     require(decoded.ok(), "a till can decode what is sent");
     const auto send = [this, &found](Wire wire) {
       for (const Wire& other : found->second.wire)
-        require(other.request != wire.request || other.no_ack, "outstanding ids are unique");
+        require(other.request != wire.request || other.no_ack || lied_.count(found->first) != 0,
+                "outstanding ids are unique");
       wire.transfer = submitting_ != 0 ? submitting_ : (told_ ? told_->transfer : 0);
+      const auto running = running_.find({found->second.device, wire.transfer});
+      if (!wire.in && running != running_.end() && running->second.pipe)
+        require(submitting_ != 0, "no write is repeated");
       found->second.wire.push_back(wire);
     };
     if (const auto* io_control = std::get_if<pdu::IoControl>(&*decoded)) {
@@ -410,7 +436,8 @@ class Machine {
           std::any_of(found->second.wire.begin(), found->second.wire.end(),
                       [&](const Wire& wire) { return wire.request == cancel->request; });
       // The windows profile cancels what has ended, too, before its device has arrived.
-      require(known || lied_ || (profile_ == Profile::windows && found->second.device == 0),
+      require(known || lied_.count(found->first) != 0 ||
+                  (profile_ == Profile::windows && found->second.device == 0),
               "what is cancelled is outstanding");
     } else if (const auto* transfer = std::get_if<pdu::TransferRequest>(&*decoded)) {
       Wire wire{transfer->urb.request, transfer->urb.function, false, transfer->in,
@@ -442,12 +469,15 @@ class Machine {
   usb::TransferId last_transfer_ = 0;
   std::map<std::pair<DeviceId, usb::TransferId>, Running> running_;
   std::size_t io_controls_ = 0;
+  std::map<DeviceId, std::deque<Instant>> io_control_times_;  ///< of those that run
 
   ChannelId control_ = 0;
   ChannelId speaking_ = 0;          ///< whose message the role is being given
   usb::TransferId submitting_ = 0;  ///< what the role is being given
   std::optional<Told> told_;
-  bool lied_ = false;  ///< a changed message may have ended another request than it was made from
+  /// Where a changed message, or an answer to a NoAck request, may have ended another request than
+  /// it was made from.
+  std::set<ChannelId> lied_;
   std::uint8_t last_byte_ = 0;
 };
 

@@ -501,8 +501,8 @@ class Model {
                       : none->output_buffer_size <= owed.kind.output_buffer_size,
               "a count is for an OUT");
     }
+    if (pdu::usbd_status::failed(result.status)) return;
     if (const auto* selected = std::get_if<pdu::SelectConfigurationResult>(&result.body)) {
-      if (pdu::usbd_status::failed(result.status)) return;
       for (auto& [handle, pipe] : channel.pipes) pipe.dead = true;
       channel.configuration_handle = selected->configuration_handle;
       for (const auto& interface : selected->interfaces) take_pipes(channel, interface);

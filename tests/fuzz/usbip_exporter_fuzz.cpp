@@ -226,6 +226,12 @@ class Model {
       require((transfer.type == usb::TransferType::isochronous) == isochronous(command_));
       require(transfer.length == command_.length);
     }
+    std::uint64_t total = 0;
+    for (const auto& packet : transfer.packets) {
+      total += packet.length;
+      require(std::uint64_t{packet.offset} + packet.length <= transfer.length);
+    }
+    require(total <= transfer.length);
     for (const std::uint8_t byte : transfer.data)
       require(byte == static_cast<std::uint8_t>(command_.sequence));
     Outstanding& outstanding = outstanding_.at(command_.sequence);
@@ -262,7 +268,11 @@ class Model {
         require(!outstanding_.contains(found->second));
       } else {
         require(unlinked->status == -104);
-        require(outstanding_.erase(found->second) == 1);
+        // No byte that the device gave is lost with it.
+        const auto unlinked_transfer = outstanding_.find(found->second);
+        require(unlinked_transfer != outstanding_.end());
+        require(unlinked_transfer->second.data.value_or(Bytes()).empty());
+        outstanding_.erase(unlinked_transfer);
       }
       unlinks_.erase(found);
     } else {

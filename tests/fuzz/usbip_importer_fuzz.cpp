@@ -207,6 +207,11 @@ class Model {
       if (transfer.in()) require(completion.data.size() == completion.actual_length);
     } else {
       require(completion.packets.empty() || completion.packets.size() == transfer.packets.size());
+      for (std::size_t i = 0; i < completion.packets.size(); ++i) {
+        const auto& packet = completion.packets[i];
+        require(packet.offset == transfer.packets[i].offset);
+        require(packet.actual_length <= transfer.packets[i].length);
+      }
     }
     running_.erase(found);
   }

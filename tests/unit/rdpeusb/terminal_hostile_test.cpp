@@ -545,6 +545,36 @@ TEST(TerminalHostile, AMessageAboveTheLimitIsNotLookedAt) {
   till.expect_lie();
 }
 
+TEST(TerminalHostile, IoControlsOutOfOrderWhereIdsAreUsedAgain) {
+  // The windows profile takes the lowest free request id. An I/O control that has ended, and waits
+  // for the one before it, must not take the end of the next one with its id.
+  TerminalConversation till(Profile::windows);
+  bring_to(till, Stage::text);
+  for (int i = 0; i < 40 && till.arrived.empty(); ++i) till.pass(31s);
+  ASSERT_EQ(till.arrived.size(), 1U);
+  const auto ask = [&till] {
+    till.role.io_control(1, pdu::io_control_code::get_hub_count, 4, till.now);
+    till.drain();
+    return till.last_request();
+  };
+  const auto answer = [&till](std::uint32_t request, std::uint8_t count) {
+    till.say(11, pdu::encode(pdu::IoControlCompletion{{0, 0}, request, 0, 4, 0, Bytes(4, count)}));
+  };
+  const std::uint32_t first = ask();
+  const std::uint32_t second = ask();
+  answer(second, 2);
+  const std::uint32_t third = ask();
+  ASSERT_EQ(third, second);
+  answer(third, 3);
+  EXPECT_TRUE(till.io_controls.empty());
+  answer(first, 1);
+  ASSERT_EQ(till.io_controls.size(), 3U);
+  for (std::uint8_t i = 0; i < 3; ++i)
+    EXPECT_EQ(till.io_controls[i].output, Bytes(4, static_cast<std::uint8_t>(i + 1)));
+  till.pass(1h);
+  EXPECT_TRUE(till.closed.empty());
+}
+
 // --- floods
 // -----------------------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class TillHostile : public ::testing::Test {
     sticks_.hear(message);
     if (HasFailure()) ADD_FAILURE() << named.name << ": " << to_hex(message);
   }
-  ~TillHostile() override { sticks_.expect_other_alive(); }
+  void TearDown() override { sticks_.expect_other_alive(); }
 
   TwoSticks sticks_;
 };

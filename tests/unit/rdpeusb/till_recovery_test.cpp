@@ -395,6 +395,66 @@ TEST(TillRecovery, AResetEndsASelectThatHangs) {
   EXPECT_EQ(talk.next_ended().request, 5U);
 }
 
+// The select is cancelled by the reset, and wins: what the stick has then counts.
+TEST(TillRecovery, AResetIsPlannedOnceWhatItEndedHasEnded) {
+  for (const ResetPolicy policy : {ResetPolicy::soften, ResetPolicy::pass}) {
+    Conversation talk;
+    auto stick = storage_stick();
+    stick.configurations.push_back(parse(gadget_configuration(2)));
+    talk.bring_up(stick, policy);
+    talk.select_storage();
+    talk.select_configuration(1, gadget_configuration(2), {Conversation::interface(0, 0, 1)});
+    talk.io_control(2, pdu::io_control_code::reset_port, 0);
+    talk.complete_next();  // SET_CONFIGURATION 2
+    EXPECT_EQ(talk.next_ended().status, 0U);
+    if (policy == ResetPolicy::pass) {
+      auto submit = talk.next_submit();
+      EXPECT_EQ(submit.transfer.setup, usb::port_reset());
+      talk.end(submit, TransferStatus::success);
+      EXPECT_EQ(talk.next_submit().transfer.setup, usb::set_configuration(2));
+      continue;
+    }
+    EXPECT_TRUE(talk.submitted.empty()) << "no storage in it";
+    EXPECT_EQ(talk.next_ended().hresult, 0U);
+  }
+}
+
+/// What it undid was not established again, so nobody knows which endpoints the stick has.
+TEST(TillRecovery, AResetThatIsLeftHalfDoneEndsAllHandles) {
+  for (const TransferStatus status : {TransferStatus::error, TransferStatus::cancelled}) {
+    Conversation talk;
+    talk.bring_up(gadget(), ResetPolicy::pass);
+    talk.select_gadget();
+    talk.io_control(1, pdu::io_control_code::reset_port, 0);
+    talk.complete_next();  // the reset
+    talk.complete_next();  // SET_CONFIGURATION 1
+    if (status == TransferStatus::cancelled) talk.cancel(1);
+    talk.complete_next(status);  // SET_INTERFACE 0, 1
+    EXPECT_NE(talk.next_ended().hresult, 0U);
+    talk.bulk_in(2, talk.in_pipe, 64);
+    EXPECT_NE(talk.next_ended().status, 0U);
+    EXPECT_TRUE(talk.submitted.empty()) << "the endpoint is that of another setting";
+    talk.select_gadget();
+    talk.bulk_in(3, talk.in_pipe, 64);
+    EXPECT_EQ(talk.submitted.size(), 1U);
+  }
+}
+
+TEST(TillRecovery, ADriverStackThatGoesInTheMiddleOfAResetLeavesNoHandles) {
+  Conversation talk;
+  talk.bring_up(gadget(), ResetPolicy::pass);
+  talk.select_gadget();
+  talk.io_control(1, pdu::io_control_code::reset_port, 0);
+  talk.complete_next();  // the reset
+  talk.complete_next();  // SET_CONFIGURATION 1
+  talk.register_callback(0);
+  talk.register_callback();
+  talk.bulk_in(2, talk.in_pipe, 64);
+  talk.complete_next(TransferStatus::cancelled);  // SET_INTERFACE 0, 1
+  EXPECT_NE(talk.next_ended().status, 0U);
+  EXPECT_TRUE(talk.submitted.empty()) << "the endpoint is that of another setting";
+}
+
 TEST(TillRecovery, AResetMayBeCancelled) {
   Conversation talk;
   talk.bring_up(storage_stick());

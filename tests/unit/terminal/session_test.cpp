@@ -123,7 +123,9 @@ class SessionTest : public testing::Test {
 
   /// What a session that writes 0x5A to a stick puts down.
   std::string transcript_of_a_write(bool with_data) {
-    const std::string path = testing::TempDir() + "session-transcript.jsonl";
+    // Its own, since tests run side by side.
+    const std::string path =
+        testing::TempDir() + "session-transcript-" + std::to_string(::getpid()) + ".jsonl";
     rules_.transcript = *TranscriptFile::create(path, with_data);
     probe::Options options;
     options.writes.push_back({"data", 8192, std::make_shared<Bytes>(512, 0x5A)});
