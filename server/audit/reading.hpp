@@ -1,0 +1,54 @@
+// Reading and checking the log. Plain functions over files: any thread, also while the server
+// writes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "channel/bytes/result.hpp"
+#include "server/audit/audit_log.hpp"
+
+namespace tillbridge::audit {
+
+struct Query {
+  std::string stick, till;              ///< empty: any
+  std::optional<Time> from, to;         ///< both included
+  std::optional<std::uint64_t> before;  ///< entries with a smaller number only: the next page
+  std::size_t limit = 100;              ///< at most limits::entries_per_answer
+};
+/// Newest first. A line that is none is left out: finding those is what verify() is for.
+[[nodiscard]] Result<std::vector<Line>> read(const std::filesystem::path& folder,
+                                             const Query& query);
+
+/// One thing that is wrong.
+struct Finding {
+  std::uint64_t n = 0;  ///< the entry at which it shows; 0: not at an entry
+  std::string file;     ///< name without folder
+  std::string what;     ///< a sentence
+};
+
+struct Report {
+  std::vector<Finding> findings;    ///< at most limits::findings
+  std::uint64_t findings_more = 0;  ///< not listed
+  std::vector<std::string> notes;   ///< worth knowing, but nothing wrong
+  std::uint64_t first = 0, last = 0, entries = 0;
+  std::uint64_t left_out = 0;   ///< in an export
+  std::uint64_t signed_to = 0;  ///< the entry that the signed head proves
+  std::optional<Time> signed_at;
+  std::string key_fingerprint;  ///< of the key that was checked against, hex
+  [[nodiscard]] bool intact() const { return findings.empty(); }
+};
+
+/// Checks a log's folder, or an exported file, against a public key (PEM). `known`: a head that
+/// somebody kept from earlier; a log that was written anew since does not fit it. An Error only if
+/// nothing could be checked at all (nothing there, not readable, no key).
+[[nodiscard]] Result<Report> verify(const std::filesystem::path& folder_or_file,
+                                    std::string_view public_key,
+                                    const std::optional<Head>& known = {});
+
+}  // namespace tillbridge::audit
