@@ -1,0 +1,83 @@
+// A till dragged onto a stick, or a stick onto a till: by mouse, pen or finger.
+import { visible } from './format.js';
+import { announce } from './notices.js';
+import { t } from './i18n.js';
+
+const FAR_ENOUGH = 6; // pixels, before a press becomes a drag
+
+/**
+ * Properties that make an element something to drag. Places to drop it have data-takes with its kind; `dropped` gets
+ * that place's data-id. With a finger only `grip` elements start, so that everything else still scrolls.
+ */
+export function draggable({ kind, label, dropped }) {
+  return {
+    onpointerdown: function (event) {
+      const grip = event.target.closest('.grip');
+      if (event.button !== 0 || (event.pointerType === 'touch' && !grip)) return;
+      if (!grip && event.target.closest('button, a, input, select, textarea')) return;
+      follow(this, event, { kind, label, dropped });
+    },
+  };
+}
+
+function follow(source, start, { kind, label, dropped }) {
+  let ghost = null, over = null;
+  const choose = (place) => {
+    if (place === over) return;
+    over?.classList.remove('drop-here');
+    over = place;
+    over?.classList.add('drop-here');
+  };
+  const begin = () => {
+    ghost = document.createElement('div');
+    ghost.className = 'ghost';
+    ghost.textContent = visible(label);
+    document.body.append(ghost);
+    document.documentElement.dataset.dragging = kind;
+    source.classList.add('dragged');
+    getSelection()?.removeAllRanges();
+    announce(t(`drag.${kind}`, { name: visible(label) }));
+  };
+  const move = (event) => {
+    if (event.pointerId !== start.pointerId) return;
+    if (!ghost) {
+      if (Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) < FAR_ENOUGH) return;
+      begin();
+    }
+    event.preventDefault();
+    ghost.style.transform = `translate(${event.clientX + 12}px, ${event.clientY + 12}px)`;
+    choose(document.elementFromPoint(event.clientX, event.clientY)?.closest(`[data-takes="${kind}"]`) ?? null);
+    const edge = 56;
+    if (event.clientY < edge) scrollBy(0, -14);
+    else if (event.clientY > innerHeight - edge) scrollBy(0, 14);
+  };
+  const end = () => {
+    removeEventListener('pointermove', move);
+    removeEventListener('pointerup', up);
+    removeEventListener('pointercancel', end);
+    removeEventListener('keydown', key, true);
+    ghost?.remove();
+    source.classList.remove('dragged');
+    delete document.documentElement.dataset.dragging;
+    choose(null);
+  };
+  const up = (event) => {
+    if (event.pointerId !== start.pointerId) return;
+    const place = ghost && over;
+    if (ghost) {
+      // The click of this release belongs to the drag. It comes at once, or not at all.
+      addEventListener('click', swallow, true);
+      setTimeout(() => removeEventListener('click', swallow, true), 0);
+    }
+    end();
+    if (place) dropped(place.dataset.id);
+  };
+  const swallow = (event) => { event.preventDefault(); event.stopPropagation(); };
+  const key = (event) => {
+    if (event.key === 'Escape' && ghost) { event.preventDefault(); event.stopPropagation(); end(); }
+  };
+  addEventListener('pointermove', move, { passive: false });
+  addEventListener('pointerup', up);
+  addEventListener('pointercancel', end);
+  addEventListener('keydown', key, true);
+}

@@ -1,0 +1,30 @@
+// What happens, as it happens.
+import { h } from './view.js';
+import { icon } from './icons.js';
+import { has, language, t } from './i18n.js';
+import { name, stickName, timeElement, visible } from './format.js';
+
+const icons = { error: 'error', warning: 'warning' };
+
+/** The page's own words for what it knows, else the server's. */
+export function eventText(store, event) {
+  const key = `event.${event.kind}`;
+  if (language() !== 'en' && has(key)) {
+    const stick = store.sticks.get(event.stick);
+    return h('span', t(key, { stick: visible(stick ? stickName(stick) : event.stick ?? ''), till: visible(event.till ?? ''), who: visible(event.who ?? '') }));
+  }
+  return h('span', { lang: language() === 'en' ? null : 'en' }, visible(event.text || (has(key) ? t(key, event) : event.kind)));
+}
+
+export function log(store, ui) {
+  const shown = store.log.filter((event) => !ui.warningsOnly || event.level in icons);
+  return h('section.panel.log-panel', { 'aria-labelledby': 'log-title' },
+    h('div.panel-head', h('h2', { id: 'log-title' }, t('log')),
+      h('label.check', h('input', { type: 'checkbox', checked: ui.warningsOnly, onchange: (event) => { ui.warningsOnly = event.target.checked; ui.redraw(); } }), h('span', t('log.warnings')))),
+    shown.length === 0
+      ? h('div.empty', h('p.muted', t(ui.warningsOnly ? 'log.empty.warnings' : 'log.empty')))
+      : h('ol.log', { tabindex: '0', role: 'log', 'aria-live': 'off', 'aria-labelledby': 'log-title' }, shown.map((event) =>
+          h('li', { key: event.number, class: event.level in icons ? event.level : null },
+            timeElement(event.time, { seconds: true }),
+            h('p', event.level in icons && icon(icons[event.level], { label: t(`level.${event.level}`) }), eventText(store, event), event.who && h('span.muted', ' · ', name(event.who)))))));
+}
