@@ -18,17 +18,17 @@ namespace tillbridge::audit {
 
 /// Where the chain ends: signed, it is what a cut is found by.
 struct Head {
-  std::uint64_t n = 0;    ///< the last entry; 0: none yet
-  std::string hash;       ///< the chain after it, 64 hex digits
-  Time time;              ///< when it was signed
-  std::string signature;  ///< Ed25519, 128 hex digits
+  std::uint64_t n = 0;      ///< the last entry; 0: none yet
+  std::string hash{};       ///< the chain after it, 64 hex digits
+  Time time{};              ///< when it was signed
+  std::string signature{};  ///< Ed25519, 128 hex digits
   bool operator==(const Head&) const = default;
 };
 
 /// What an export holds.
 struct Selection {
-  std::string stick;  ///< empty: entries about all sticks, and about none
-  Time from, to;      ///< both included
+  std::string stick{};  ///< empty: entries about all sticks, and about none
+  Time from{}, to{};    ///< both included
 };
 
 /// Takes an export piece by piece; an error ends it.

@@ -145,22 +145,22 @@ using Value = std::variant<std::string, std::int64_t, bool>;
 
 struct Entry {
   Kind kind{};
-  std::string who;     ///< "admin anna", "till kasse-07", "system": never empty in the log
-  std::string stick;   ///< its id; empty: about no stick
-  std::string till;    ///< its name; empty: about no till
-  std::string reason;  ///< what the admin gave, or why it happened
+  std::string who{};     ///< "admin anna", "till kasse-07", "system": never empty in the log
+  std::string stick{};   ///< its id; empty: about no stick
+  std::string till{};    ///< its name; empty: about no till
+  std::string reason{};  ///< what the admin gave, or why it happened
   /// At most limits::details_per_entry; of two for the same field the last one counts.
-  std::vector<std::pair<Field, Value>> details;
+  std::vector<std::pair<Field, Value>> details{};
   bool operator==(const Entry&) const = default;
 };
 
 /// An entry as it is in the log.
 struct Line {
   std::uint64_t n = 0;  ///< from 1, without gaps
-  Time time;
-  Entry entry;
-  std::string salt;  ///< 32 hex digits: without them an entry that was left out could be guessed
-  std::string prev;  ///< the chain before this entry: 64 hex digits
+  Time time{};
+  Entry entry{};
+  std::string salt{};  ///< 32 hex digits: without them an entry that was left out could be guessed
+  std::string prev{};  ///< the chain before this entry: 64 hex digits
 };
 
 /// For a person, one line: "2026-11-23 04:05:06 UTC  #12  lease_begun  by till kasse-07  stick

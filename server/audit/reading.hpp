@@ -16,10 +16,10 @@
 namespace tillbridge::audit {
 
 struct Query {
-  std::string stick, till;              ///< empty: any
-  std::optional<Time> from, to;         ///< both included
-  std::optional<std::uint64_t> before;  ///< entries with a smaller number only: the next page
-  std::size_t limit = 100;              ///< at most limits::entries_per_answer
+  std::string stick{}, till{};            ///< empty: any
+  std::optional<Time> from{}, to{};       ///< both included
+  std::optional<std::uint64_t> before{};  ///< entries with a smaller number only: the next page
+  std::size_t limit = 100;                ///< at most limits::entries_per_answer
 };
 /// Newest first. A line that is none is left out: finding those is what verify() is for.
 [[nodiscard]] Result<std::vector<Line>> read(const std::filesystem::path& folder,
@@ -28,19 +28,19 @@ struct Query {
 /// One thing that is wrong.
 struct Finding {
   std::uint64_t n = 0;  ///< the entry at which it shows; 0: not at an entry
-  std::string file;     ///< name without folder
-  std::string what;     ///< a sentence
+  std::string file{};   ///< name without folder
+  std::string what{};   ///< a sentence
 };
 
 struct Report {
-  std::vector<Finding> findings;    ///< at most limits::findings
-  std::uint64_t findings_more = 0;  ///< not listed
-  std::vector<std::string> notes;   ///< worth knowing, but nothing wrong
+  std::vector<Finding> findings{};   ///< at most limits::findings
+  std::uint64_t findings_more = 0;   ///< not listed
+  std::vector<std::string> notes{};  ///< worth knowing, but nothing wrong
   std::uint64_t first = 0, last = 0, entries = 0;
   std::uint64_t left_out = 0;   ///< in an export
   std::uint64_t signed_to = 0;  ///< the entry that the signed head proves
-  std::optional<Time> signed_at;
-  std::string key_fingerprint;  ///< of the key that was checked against, hex
+  std::optional<Time> signed_at{};
+  std::string key_fingerprint{};  ///< of the key that was checked against, hex
   [[nodiscard]] bool intact() const { return findings.empty(); }
 };
 

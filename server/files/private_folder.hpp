@@ -44,8 +44,8 @@ class PrivateFolder {
 /// The whole file. Errors: `unavailable` (it is not there), `limit` (longer than `most`), `io`.
 [[nodiscard]] Result<std::string> read_file(const std::filesystem::path& file, std::size_t most);
 
-/// Makes or replaces the file as a whole; durable when it returns success, untouched after an
-/// error. Its folder must be there.
+/// Makes or replaces the file as a whole; durable when it returns success, the old or the new after
+/// an error. Its folder must be there.
 [[nodiscard]] Status write_file(const std::filesystem::path& file, std::string_view content,
                                 mode_t mode = 0600);
 

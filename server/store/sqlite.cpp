@@ -196,9 +196,9 @@ void Statement::put(Role value) {
 void Statement::damaged() {
   if (problem_) return;
   problem_ = fail(ErrorCode::config,
-                  database_.file_ + " holds a value that tillbridge never wrote: \"" +
-                      std::string(sqlite3_column_name(statement_, column_ - 1)) + "\" of \"" +
-                      std::string(sqlite3_sql(statement_)) + "\". Put a backup in its place.");
+                  database_.file_ + " is damaged: its column \"" +
+                      sqlite3_column_name(statement_, column_ - 1) +
+                      "\" holds a value that tillbridge never wrote. Put a backup in its place.");
 }
 
 void Statement::get(std::string& text) {

@@ -101,10 +101,10 @@ class Store {
 
   // Leases.
   struct LeaseQuery {
-    std::string stick, till;                ///< empty: any
-    std::optional<Time> from, to;           ///< that ran at some time in it, ends included
-    std::optional<std::int64_t> before_id;  ///< for the next page
-    std::size_t limit = 100;                ///< at most limits::rows_per_answer
+    std::string stick{}, till{};              ///< empty: any
+    std::optional<Time> from{}, to{};         ///< that ran at some time in it, ends included
+    std::optional<std::int64_t> before_id{};  ///< for the next page
+    std::size_t limit = 100;                  ///< at most limits::rows_per_answer
   };
   /// Newest first.
   [[nodiscard]] Result<std::vector<Lease>> leases(const LeaseQuery& query) const;
