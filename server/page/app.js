@@ -59,8 +59,14 @@ function setTheme(wanted) {
 
 // ---- logging in and out
 
+// Who never logged in here need not ask who he is, which the server would answer with an error.
+const KNOWN = 'tillbridge.known';
+const isKnown = () => { try { return localStorage.getItem(KNOWN) !== null; } catch { return true; } };
+function know(on) { try { if (on) localStorage.setItem(KNOWN, 'yes'); else localStorage.removeItem(KNOWN); } catch { /* it is asked then */ } }
+
 async function begin() {
   me = await api.me();
+  know(true);
   store.start();
   entered();
   redraw();
@@ -69,6 +75,7 @@ async function begin() {
 function end(asked) {
   if (!me) return;
   me = null;
+  know(false);
   login.ended = !asked;
   store.stop();
   store.clear();
@@ -104,7 +111,7 @@ addEventListener('hashchange', () => {
 
 function settings() {
   return [
-    menuButton({ label: t('language'), classes: 'icon-button language', content: h('span', language().toUpperCase()), items: () => [['de', 'Deutsch'], ['en', 'English']].map(([code, label]) => ({ label, checked: language() === code, run: () => { setLanguage(code); redraw(); redrawDialogs(); } })) }),
+    menuButton({ label: `${t('language')}: ${language().toUpperCase()}`, classes: 'icon-button language', content: h('span', language().toUpperCase()), items: () => [['de', 'Deutsch'], ['en', 'English']].map(([code, label]) => ({ label, checked: language() === code, run: () => { setLanguage(code); redraw(); redrawDialogs(); } })) }),
     menuButton({ label: t('theme'), content: icon({ system: 'system', light: 'sun', dark: 'moon' }[theme()] ?? 'system'), items: () => themes.map((one) => ({ label: t(`theme.${one}`), checked: theme() === one, run: () => setTheme(one) })) }),
   ];
 }
@@ -117,7 +124,7 @@ const connection = () => {
 
 function header() {
   return h('header.top', { key: 'top' },
-    h('a.brand', { href: '#/', 'aria-label': t('brand') }, icon('mark'), h('span.brand-name', 'tillbridge'), store.server && name(store.server.name, 'brand-server')),
+    h('a.brand', { href: '#/', title: t('brand') }, icon('mark'), h('span.brand-name', 'tillbridge'), store.server && name(store.server.name, 'brand-server')),
     h('nav.views', { 'aria-label': t('views') }, Object.entries(views).map(([hash, key]) => h('a', { key, href: `#/${hash}`, 'aria-current': view() === hash ? 'page' : null }, t(key)))),
     connection(),
     h('div.tools', settings(),
@@ -168,9 +175,10 @@ chooseLanguage();
 setTheme(theme());
 setInterval(() => { if (me) redraw(); }, 15000); // ages and times go on by themselves
 try {
-  if (!login.token) await begin();
+  if (!login.token && isKnown()) await begin();
 } catch (error) {
-  if (error.status !== 401 && error.status !== 403) login.error = error;
+  if (error.status === 401) know(false);
+  else login.error = error;
 }
 started = true;
 redraw();

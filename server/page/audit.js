@@ -79,7 +79,7 @@ export class Audit {
 }
 
 function line(store, entry) {
-  const stick = store.sticks.get(entry.stick), key = `audit.kind.${entry.kind}`;
+  const stick = store.sticks.get(entry.stick), key = `kind.${entry.kind}`;
   const facts = Object.entries(entry.details ?? {}).filter(([, value]) => typeof value !== 'object').map(([what, value]) => `${what} ${visible(value)}`).join(', ');
   return h('tr', { key: entry.n },
     h('td.when', timeElement(entry.time, { seconds: true }), h('span.muted.small', { title: t('audit.number') }, ` #${entry.n}`)),

@@ -6,7 +6,7 @@ import { field, foot, input, openDialog, reason, select } from './dialog.js';
 import { notify } from './notices.js';
 import { t, tv } from './i18n.js';
 import { name, stickName, tillName, visible } from './format.js';
-import { leaseOf, mappingsOf, sticksInOrder, tillsInOrder } from './model.js';
+import { isOnline, leaseOf, leasesOfTill, mappingsOf, mappingsOfTill, sticksInOrder, tillsInOrder } from './model.js';
 
 const stickOption = (store) => (stick) => ({ value: stick.id, label: `${visible(stickName(stick))}${stick.serial && stickName(stick) !== stick.serial ? ` · ${visible(stick.serial)}` : ''} – ${t(`stick.${stick.state}`)}${mappingsOf(store, stick).length ? ` → ${visible(mappingsOf(store, stick).map((mapping) => mapping.till).join(', '))}` : ''}` });
 
@@ -19,6 +19,10 @@ export const tillChoice = (store, { chosen = '', props = {} } = {}) =>
 export function mapDialog(store, { stick = null, till = null } = {}) {
   let chosenStick = stick ?? sticksInOrder(store).find((one) => one.state === 'unmapped')?.id ?? sticksInOrder(store)[0]?.id ?? '';
   let more = false;
+  // Most likely meant: a till that is there and has nothing yet.
+  const candidates = tillsInOrder(store).filter((one) => one.state !== 'revoked');
+  const likely = (candidates.find((one) => isOnline(one) && !mappingsOfTill(store, one).length) ?? candidates.find((one) => !mappingsOfTill(store, one).length)
+                  ?? candidates.find((one) => !leasesOfTill(store, one).length) ?? candidates[0])?.name;
   openDialog((dialog) => {
     const known = store.sticks.get(chosenStick), before = known ? mappingsOf(store, known) : [], own = before.filter((mapping) => mapping.source !== 'file');
     const lease = known && leaseOf(store, known), possible = store.sticks.size > 0 && store.tills.size > 0;
@@ -27,10 +31,10 @@ export function mapDialog(store, { stick = null, till = null } = {}) {
       body: [
         !possible && h('p', t(store.sticks.size ? 'map.no_till' : 'map.no_stick')),
         possible && field(t('stick'), stickChoice(store, { chosen: chosenStick, props: { 'data-first': stick ? null : true, onchange: (event) => { chosenStick = event.target.value; dialog.redraw(); } } })),
-        possible && field(t('till'), tillChoice(store, { chosen: till ?? tillsInOrder(store)[0]?.name, props: { 'data-first': stick ? true : null } })),
+        possible && field(t('till'), tillChoice(store, { chosen: till ?? likely, props: { 'data-first': stick ? true : null } })),
         before.length > 0 && h('fieldset', { key: 'order' }, h('legend', t('map.before', { n: before.length })),
           h('ol.order', before.map((mapping) => h('li', { key: mapping.id }, name(mapping.till), mapping.source === 'file' && h('span.tag', icon('lock'), t('mapping.file')), lease?.till === mapping.till && h('span.tag', t('map.in_use'))))),
-          own.length > 0 && [h('label.radio', h('input', { type: 'radio', name: 'how', value: 'instead', checked: true }), h('span', h('span.strong', t('map.instead')), h('span.hint', t('map.instead.hint')))),
+          own.length > 0 && [h('label.radio', h('input', { type: 'radio', name: 'how', value: 'instead', checked: true }), h('span', h('span.strong', t('map.instead', { n: own.length })), h('span.hint', t('map.instead.hint')))),
             h('label.radio', h('input', { type: 'radio', name: 'how', value: 'first' }), h('span', h('span.strong', t('map.first')), h('span.hint', t('map.first.hint')))),
             h('label.radio', h('input', { type: 'radio', name: 'how', value: 'last' }), h('span', h('span.strong', t('map.last')), h('span.hint', t('map.last.hint'))))]),
         lease && h('p.remark', { key: 'lease' }, icon('info'), h('span', tv('map.lease', { till: name(lease.till) }))),
@@ -74,7 +78,7 @@ export function blockDialog(stick) {
     body: [h('p', t('block.text')),
            field(t('block.time'), select({ name: 'minutes', chosen: '15' }, [...[5, 15, 60, 480].map((n) => ({ value: String(n), label: t('minutes', { n }) })), { value: '0', label: t('block.forever') }])), reason()],
     actions: foot(dialog, t('block.do'), { danger: true }),
-    submit: async (form) => { await api.block(stick.id, Number(form.minutes), form.reason); notify(t('block.done', { stick: visible(stickName(stick)) })); },
+    submit: async (form) => { await api.block(stick.id, Number(form.minutes) || undefined, form.reason); notify(t('block.done', { stick: visible(stickName(stick)) })); },
   }));
 }
 

@@ -8,12 +8,10 @@ const icons = { error: 'error', warning: 'warning' };
 
 /** The page's own words for what it knows, else the server's. */
 export function eventText(store, event) {
-  const key = `event.${event.kind}`;
-  if (language() !== 'en' && has(key)) {
-    const stick = store.sticks.get(event.stick);
-    return h('span', t(key, { stick: visible(stick ? stickName(stick) : event.stick ?? ''), till: visible(event.till ?? ''), who: visible(event.who ?? '') }));
-  }
-  return h('span', { lang: language() === 'en' ? null : 'en' }, visible(event.text || (has(key) ? t(key, event) : event.kind)));
+  const key = `kind.${event.kind}`, stick = store.sticks.get(event.stick);
+  if (event.text && (language() === 'en' || !has(key))) return h('span', { lang: language() === 'en' ? null : 'en' }, visible(event.text));
+  const names = [event.stick && name(stick ? stickName(stick) : event.stick), event.till && name(event.till)].filter(Boolean);
+  return h('span', has(key) ? t(key) : visible(event.kind), names.map((one) => [' · ', one]));
 }
 
 export function log(store, ui) {

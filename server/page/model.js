@@ -13,12 +13,12 @@ export const mappingsOf = (store, stick) => values(store.mappings).filter((mappi
 export const mappingsOfTill = (store, till) => values(store.mappings).filter((mapping) => mapping.till === till.name);
 export const leasesOfTill = (store, till) => values(store.leases).filter((lease) => lease.till === till.name);
 
-const urgency = { refused: 0, blocked: 1, waiting: 2, unmapped: 3, offered: 4, in_use: 4, free: 4, absent: 5 };
 export const sticksInOrder = (store) => values(store.sticks).sort((a, b) => byText((stick) => stickName(stick))(a, b) || byText((stick) => stick.id)(a, b));
 export const tillsInOrder = (store) => values(store.tills).sort(byText((till) => till.name));
-export const isUrgent = (stick) => (urgency[stick.state] ?? 9) < 2 || Boolean(stick.problem);
+/** Something is wrong with the stick itself. */
+export const isUrgent = (stick) => stick.state === 'refused' || (Boolean(stick.problem) && !['blocked', 'unmapped', 'in_use'].includes(stick.state));
 
-const online = new Set(['connected', 'resuming', 'lost']);
+const online = new Set(['connected', 'resuming']);
 export const isOnline = (till) => online.has(till.state);
 
 /** A text of the server, in the reader's language where the page knows what it is about. */
@@ -45,7 +45,7 @@ export function needs(store) {
     list.push({ key: `pending ${pending.id}`, icon: 'pending', pending, title: t('need.pending', { till: visible(pending.name) }), since: pending.first_seen });
   }
   for (const stick of sticksInOrder(store)) {
-    if (sticksWithAlarm.has(stick.id) || !(stick.state === 'refused' || (stick.problem && stick.state !== 'blocked'))) continue;
+    if (sticksWithAlarm.has(stick.id) || !isUrgent(stick)) continue;
     sticksWithAlarm.add(stick.id);
     list.push({ key: `stick ${stick.id}`, icon: 'refused', stick, title: t(`need.stick.${stick.state === 'refused' ? 'refused' : 'problem'}`, { stick: visible(stickName(stick)) }),
                 text: stick.problem, remedy: stick.remedy });

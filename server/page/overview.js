@@ -2,7 +2,7 @@
 import { h } from './view.js';
 import { icon } from './icons.js';
 import { has, language, t } from './i18n.js';
-import { latency, name, stickName, timeElement, visible } from './format.js';
+import { latency, name, stickName, tillName, timeElement, visible } from './format.js';
 import { headline, isFirstRun, needs, sticksInOrder, worstLatency } from './model.js';
 
 /** A text of the server. It is English; a screen reader should know that. */
@@ -29,7 +29,8 @@ function card(item, context) {
       item.pending
         ? [h('p.words', { 'aria-label': t('pending.words') }, String(item.pending.words ?? '').split(/[\s-]+/).filter(Boolean).map((word) => h('span.word', visible(word)))),
            h('p.muted', t('pending.compare'), ' ', name(item.pending.address, 'mono'))]
-        : [item.title && item.text && h('p', item.alarm ? foreign(item.text) : item.text), remedy && h('p.remedy', remedy)]),
+        : [item.alarm && !item.title && (item.stick || item.till) && h('p.about', item.stick && [icon('stick'), name(stickName(item.stick))], item.till && [icon('till'), name(tillName(item.till))]),
+           item.title && item.text && !(key && has(`${key}.remedy`)) && h('p', item.alarm ? foreign(item.text) : item.text), remedy && h('p.remedy', remedy)]),
     buttons.length > 0 && h('div.need-actions', buttons));
 }
 

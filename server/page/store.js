@@ -115,9 +115,8 @@ export class Store {
       const lease = this.leases.get(String(load.id));
       if (!lease) continue;
       const points = this.history.get(String(load.id)) ?? [];
-      // A stick at rest has no latency: the line pauses instead of repeating what was.
-      const resting = lease.transfers === load.transfers;
-      points.push(resting ? null : { p50: load.p50_us, p99: load.p99_us });
+      // A stick at rest has no latency: the line pauses.
+      points.push(load.p50_us === null ? null : { p50: load.p50_us, p99: load.p99_us });
       if (points.length > POINTS) points.shift();
       this.history.set(String(load.id), points);
       this.leases.set(String(load.id), { ...lease, ...load });

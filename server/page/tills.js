@@ -27,7 +27,7 @@ export function tillItem(store, till, context) {
     context.mayChange && h('span.grip', { 'aria-hidden': 'true' }, icon('grip')),
     h(`span.till-state.state-${till.state}`, icon(till.state, { label: t(`till.${till.state}`) })),
     h('div.till-words',
-      h('button.link', { type: 'button', onclick: () => context.actions.showTill(till.name), 'aria-label': t('till.open', { name: visible(till.name) }) }, name(till.name, 'strong'), till.label && name(till.label, 'muted')),
+      h('button.link', { type: 'button', 'aria-haspopup': 'dialog', onclick: () => context.actions.showTill(till.name) }, name(till.name, 'strong'), till.label && name(till.label, 'muted')),
       h('p.muted.till-line', subtitle(store, till))),
     h('span.till-end', ending ? h('span.tag.warn', icon('warning'), t('certificate.ends', { n: Math.max(0, Math.floor(days)) }))
       : till.state === 'connected' ? null : h('span.muted', till.state === 'away' && till.last_seen ? timeElement(till.last_seen) : t(`till.${till.state}`))),

@@ -1,7 +1,7 @@
 // The tree: site, server, stick, till, session. One line for each stick says it all; the rest unfolds.
 import { h } from './view.js';
 import { icon } from './icons.js';
-import { t, tv } from './i18n.js';
+import { has, language, t, tv } from './i18n.js';
 import { age, bytes, latency, name, number, sessionText, stickName, time, timeElement, visible } from './format.js';
 import { isUrgent, leaseOf, mappingsOf, sticksInOrder } from './model.js';
 import { sparkline } from './sparkline.js';
@@ -30,12 +30,15 @@ function matches(store, stick, words) {
 const state = (what) => h(`span.state.state-${what}`, icon(what), h('span', t(`stick.${what}`)));
 
 /** What a stick's state means right now, in a few words. */
-function situation(stick, lease) {
+function situation(store, stick, lease) {
   if (lease?.state === 'away' || stick.state === 'waiting') return t('situation.waiting', { age: lease?.away_since ? age(lease.away_since) : '' });
   if (lease) return sessionText(lease.session) || t('situation.since', { time: time(lease.since) });
   if (stick.state === 'blocked') return stick.blocked_until && time(stick.blocked_until) ? t('situation.blocked', { time: time(stick.blocked_until) }) : t('situation.blocked.forever');
   if (stick.state === 'absent') return stick.last_seen ? t('situation.absent', { time: time(stick.last_seen) }) : t('situation.never');
-  if (stick.state === 'refused') return stick.problem ?? '';
+  if (stick.problem && !['in_use', 'unmapped'].includes(stick.state)) {
+    const alarm = [...store.alarms.values()].find((one) => one.stick === stick.id);
+    return alarm && language() !== 'en' && has(`alarm.${alarm.kind}`) ? t(`alarm.${alarm.kind}`, { stick: visible(stickName(stick)), till: visible(alarm.till ?? '') }) : stick.problem;
+  }
   return t(`situation.${stick.state}`);
 }
 
@@ -92,10 +95,10 @@ function stickRow(store, stick, context, ui, expanded) {
     drag: context.mayChange ? draggable({ kind: 'stick', label: stickName(stick), dropped: (till) => context.actions.drop({ stick: stick.id, till }) }) : {},
     cells: (tab) => [
       h('span.title', context.mayChange && h('span.grip', { 'aria-hidden': 'true' }, icon('grip')),
-        h('span.names', name(stickName(stick), 'strong'), h('span.serial', stick.family && h('span', stick.family), name(serial, 'mono'), stick.port && !stick.by_port && h('span.port', t('stick.port', { port: visible(stick.port) }))))),
+        h('span.names', name(stickName(stick), 'strong'), h('span.serial', stick.family && h('span', stick.family), name(serial, stick.by_port ? '' : 'mono'), stick.port && !stick.by_port && h('span.port', t('stick.port', { port: visible(stick.port) }))))),
       state(stick.state),
       h('span.till-cell', tillCell(store, stick, lease, mappings, context, tab)),
-      h('span.situation', { title: visible(situation(stick, lease)) }, name(situation(stick, lease))),
+      h('span.situation', { title: visible(situation(store, stick, lease)) }, name(situation(store, stick, lease))),
       h('span.latency', lease ? [sparkline(store.history.get(String(lease.id)), { p50: lease.p50_us, p99: lease.p99_us }),
         h('span.figures', { 'aria-hidden': 'true' }, h('span', { title: t('latency.p50') }, latency(lease.p50_us)), h('span.muted', { title: t('latency.p99') }, latency(lease.p99_us)))] : null),
       h('span.traffic', lease ? [h('span', `↓ ${bytes(lease.bytes_in ?? 0)}`), h('span.muted', `↑ ${bytes(lease.bytes_out ?? 0)}`)] : null),
