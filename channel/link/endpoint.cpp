@@ -196,6 +196,11 @@ void Endpoint::end_frame(Instant now) {
       if (header.number == 0 || header.number > connection_.pings) {
         fail_link(ErrorCode::protocol, "an answer to ping " + std::to_string(header.number) + "; " +
                                            std::to_string(connection_.pings) + " were sent");
+        return;
+      }
+      // One ping at a time is measured; an answer to an earlier one says nothing of the newest.
+      if (header.number == connection_.pings && !connection_.ping_wanted) {
+        connection_.round_trip = now - connection_.last_ping;
       }
       return;
     case FrameType::abort:
@@ -454,18 +459,25 @@ void Endpoint::advance(Instant now) {
     }
     return;
   }
-  if (now >= std::max(connection_.last_received, connection_.last_ping) + ping_after) {
+  if (now >= next_ping()) {
     connection_.last_ping = now;
     connection_.ping_wanted = true;
   }
   if (connection_.ack_deadline && now >= *connection_.ack_deadline) connection_.ack_wanted = true;
 }
 
+Instant Endpoint::next_ping() const {
+  const Instant when_silent =
+      std::max(connection_.last_received, connection_.last_ping) + ping_after;
+  if (measure_every_ == Duration(0)) return when_silent;
+  return std::min(when_silent, connection_.last_ping + measure_every_);
+}
+
 std::optional<Instant> Endpoint::next_deadline() const {
   if (!connection_.open || failed_) return std::nullopt;
   Instant next = connection_.last_received + silence_limit;
   if (!connection_.greeted) return std::min(next, connection_.since + hello_timeout);
-  next = std::min(next, std::max(connection_.last_received, connection_.last_ping) + ping_after);
+  next = std::min(next, next_ping());
   if (connection_.ack_deadline && !connection_.ack_wanted)
     next = std::min(next, *connection_.ack_deadline);
   return next;

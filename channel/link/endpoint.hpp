@@ -126,6 +126,13 @@ class Endpoint {
   /// False while limits::link_kept_bytes are unacknowledged (link_kept_bytes_waiting without a
   /// connection): stop reading from the source of the data.
   [[nodiscard]] bool can_send() const noexcept;
+  /// Pings this often also while the peer is heard, so that round_trip() stays fresh. 0: only when
+  /// it is silent.
+  void measure_every(Duration interval) noexcept { measure_every_ = interval; }
+  /// From the newest ping that was answered to its answer; of this connection.
+  [[nodiscard]] std::optional<Duration> round_trip() const noexcept {
+    return connection_.round_trip;
+  }
   /// Bytes kept for the peer's acknowledgement, frame headers included.
   [[nodiscard]] std::size_t kept_bytes() const noexcept { return session_.kept_bytes; }
 
@@ -165,6 +172,7 @@ class Endpoint {
     std::uint64_t pings = 0;
     std::optional<std::uint64_t> pong;  ///< the newest ping that is to be answered
     bool ping_wanted = false;
+    std::optional<Duration> round_trip;
     ByteWriter first_output;         ///< hello or abort, before anything else
     std::uint64_t next_sent = 0;     ///< number of the first data frame not yet handed out
     std::uint64_t acknowledged = 0;  ///< what the peer was told of Session::received
@@ -198,8 +206,11 @@ class Endpoint {
     return side_ == Side::till ? "the USB server" : "the till";
   }
 
+  [[nodiscard]] Instant next_ping() const;
+
   Side side_;
   bool failed_ = false;
+  Duration measure_every_{};
   /// The till's connections of this session; at the server, the newest that said hello.
   std::uint64_t connections_ = 0;
   Session session_;

@@ -27,6 +27,8 @@ class Reader {
 
   Result<Config> read() {
     link();
+    state();
+    admin();
     usbip();
     log();
     libusb();
@@ -47,8 +49,27 @@ class Reader {
     path(table, "certificate", config_.link.certificate);
     path(table, "key", config_.link.key);
     path(table, "authority", config_.link.authority);
+    config_.link.files_named =
+        found->contains("certificate") || found->contains("key") || found->contains("authority");
     config_.link.resume_grace = std::chrono::seconds(table.number(
         "resume_grace_s", 0, limits::resume_grace_s, config_.link.resume_grace.count()));
+    table.finish();
+  }
+
+  void state() {
+    const toml::table* found = root_.table("state");
+    if (found == nullptr) return;
+    ConfigTable table(*found, "[state]", problems_);
+    path(table, "folder", config_.state.folder);
+    table.finish();
+  }
+
+  void admin() {
+    const toml::table* found = root_.table("admin");
+    if (found == nullptr) return;
+    ConfigTable table(*found, "[admin]", problems_);
+    if (auto address = listen_address(table)) config_.admin.listen = std::move(*address);
+    path(table, "socket", config_.admin.socket);
     table.finish();
   }
 
@@ -136,6 +157,9 @@ class Reader {
                                         : ResetPolicy::refuse;
       mapping.pipeline = table.word("pipeline", {"on", "off"}, "on") == "on";
       table.finish();
+      mapping.user = table.text("user").value_or("");
+      mapping.terminal_server = table.text("terminal_server").value_or("");
+      mapping.id = "file-" + std::to_string(config_.rules.mappings.size() + 1);
       config_.rules.mappings.push_back(std::move(mapping));
     }
   }

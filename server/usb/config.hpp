@@ -18,6 +18,7 @@ namespace tillbridge::server {
 
 inline constexpr const char* default_config_file = "/etc/tillbridge/tillbridged.toml";
 inline constexpr std::uint16_t default_link_port = 4711;
+inline constexpr std::uint16_t default_admin_port = 4712;
 
 struct ListenAddress {
   std::string host;
@@ -35,11 +36,30 @@ struct Config {
     std::filesystem::path authority = "/etc/tillbridge/authority.crt";
     /// How long a till that lost its connection keeps its sticks; 0: not at all.
     std::chrono::seconds resume_grace{60};
+    /// The three files are named in the configuration, not only the defaults.
+    bool files_named = false;
     bool operator==(const Link&) const = default;
   };
 
+  /// What the server remembers: the database, its own authority, the audit log.
+  struct State {
+    std::filesystem::path folder = "/var/lib/tillbridge";
+    bool operator==(const State&) const = default;
+  };
+
+  /// Where administrators come in.
+  struct Admin {
+    ListenAddress listen{"0.0.0.0", default_admin_port};     ///< HTTPS
+    std::filesystem::path socket = "/run/tillbridge/admin";  ///< a Unix socket
+    bool operator==(const Admin&) const = default;
+  };
+
   std::filesystem::path file;
+  /// The file's values, or all defaults: then the default file need not be there.
+  bool from_file = true;
   Link link;
+  State state;
+  Admin admin;
   std::optional<ListenAddress> usbip_listen;  ///< plain USB/IP: off unless written down
   log::Level log_level = log::Level::info;
   bool libusb = true;  ///< real sticks

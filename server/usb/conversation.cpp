@@ -7,8 +7,8 @@
 
 namespace tillbridge::server {
 
-Conversation::Conversation(StickRegistry& registry, TillIdentity till, Owner owner)
-    : registry_(registry), till_(std::move(till)), owner_(std::move(owner)) {}
+Conversation::Conversation(StickRegistry& registry, Claimant claimant, Owner owner)
+    : registry_(registry), claimant_(std::move(claimant)), owner_(std::move(owner)) {}
 
 Conversation::~Conversation() = default;
 
@@ -17,8 +17,10 @@ void Conversation::receive(ByteView bytes) {
 }
 
 std::optional<Bytes> Conversation::output() {
-  if (refused_)
+  if (refused_) {
+    ends_because(LeaseEnd::failed);
     lease_.reset();  // a stick that could not be opened; not from within its own callback
+  }
   while (!ended_) {
     auto next = exporter_.poll();
     while (const auto notice = exporter_.poll_notice()) {
@@ -43,11 +45,27 @@ std::optional<Bytes> Conversation::output() {
 }
 
 void Conversation::till_away() {
-  if (lease_) lease_->till_away();
+  if (!lease_) return;
+  lease_->till_away();
+  registry_.lease_changed(*lease_);
 }
 
 void Conversation::till_back(const std::string& address) {
-  if (lease_) lease_->till_back(address);
+  if (!lease_) return;
+  lease_->till_back(address);
+  registry_.lease_changed(*lease_);
+}
+
+void Conversation::ends_because(LeaseEnd end) {
+  if (lease_) lease_->ends_because(end);
+}
+
+void Conversation::follow(const PresentStick& stick) {
+  if (!lease_) return;
+  for (const Mapping& mapping : stick.mappings) {
+    if (mapping.id == lease_->record().mapping) return;
+  }
+  if (const Mapping* mapping = stick.mapping_for(claimant_)) lease_->follow(*mapping);
 }
 
 void Conversation::import(const std::string& busid) {
@@ -57,7 +75,7 @@ void Conversation::import(const std::string& busid) {
     refuse(stay.error(), usbip::OperationStatus::no_such_device);
     return;
   }
-  auto lease = registry_.lease(*stay, till_, owner_.who(),
+  auto lease = registry_.lease(*stay, claimant_, owner_.who(),
                                {[this](const Status& status) { opened(status); },
                                 [this](usb::Completion completion) {
                                   exporter_.complete(std::move(completion));

@@ -33,7 +33,7 @@ class Conversation {
     std::optional<Error> error;  ///< absent: over in an orderly way
   };
 
-  Conversation(StickRegistry& registry, TillIdentity till, Owner owner);
+  Conversation(StickRegistry& registry, Claimant claimant, Owner owner);
   ~Conversation();
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
@@ -52,6 +52,10 @@ class Conversation {
   void till_back(const std::string& address);
 
   [[nodiscard]] bool leased() const noexcept { return lease_ != nullptr; }
+  /// Why the lease, if there is one, is about to end.
+  void ends_because(LeaseEnd end);
+  /// The mapping by which the peer has the stick may be another one now.
+  void follow(const PresentStick& stick);
 
  private:
   void import(const std::string& busid);
@@ -59,7 +63,7 @@ class Conversation {
   void opened(const Status& status);
 
   StickRegistry& registry_;
-  TillIdentity till_;
+  Claimant claimant_;
   Owner owner_;
   usbip::Exporter exporter_{usbip::Exporter::Start::await_request};
   std::string busid_;  // as asked for

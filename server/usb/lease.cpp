@@ -74,6 +74,15 @@ void Lease::end_absence() {
   record_.away_since.reset();
 }
 
+void Lease::ends_because(LeaseEnd end) {
+  if (!std::exchange(end_said_, true)) record_.end = end;
+}
+
+void Lease::follow(const Mapping& mapping) {
+  record_.mapping = mapping.id;
+  reset_policy_ = mapping.reset;
+}
+
 void Lease::start(StickSource& source, const std::string& busid, Stick::Events events) {
   events_ = std::move(events);
   stick_ = source.open(busid,
@@ -97,7 +106,8 @@ void Lease::submit(usb::Transfer transfer) {
 }
 
 void Lease::pass_on(usb::Transfer transfer) {
-  running_.emplace(transfer.id, transfer.in() ? Direction::in : Direction::out);
+  running_.emplace(transfer.id, Running{!transfer.in(), loop_.now()});
+  if (tap_ != nullptr) tap_->submitted(transfer);
   stick_->submit(std::move(transfer));
 }
 
@@ -185,10 +195,25 @@ void Lease::completed(usb::Completion completion) {
   }
   const auto found = running_.find(completion.id);
   if (found == running_.end()) return;
-  ++record_.transfers;
-  (found->second == Direction::out ? record_.bytes_out : record_.bytes_in) +=
-      completion.actual_length;
+  const Running running = found->second;
   running_.erase(found);
+  ++record_.transfers;
+  (running.out ? record_.bytes_out : record_.bytes_in) += completion.actual_length;
+  if (completion.status != usb::TransferStatus::cancelled) {
+    const Instant now = loop_.now();
+    record_.latency.add(now - running.since);
+    recent_.add(now - running.since, now);
+  }
+  switch (completion.status) {
+    case usb::TransferStatus::success:
+    case usb::TransferStatus::stall:
+    case usb::TransferStatus::cancelled:
+    case usb::TransferStatus::short_read:
+      break;
+    default:
+      ++record_.errors;
+  }
+  if (tap_ != nullptr) tap_->completed(completion);
   events_.completed(std::move(completion));
 }
 

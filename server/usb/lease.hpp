@@ -12,24 +12,35 @@
 
 #include "channel/transport/loop.hpp"
 #include "channel/usb/requests.hpp"
+#include "server/usb/latency.hpp"
 #include "server/usb/mapping.hpp"
+#include "server/usb/observer.hpp"
 #include "server/usb/stick_source.hpp"
 
 namespace tillbridge::server {
 
 /// What is to be seen of a lease.
 struct LeaseRecord {
-  std::string till;     ///< name as in the mapping's `till`
-  std::string address;  ///< of the connection
-  std::string session;  ///< "user DOMAIN\name on HOST", as the till says; may be empty
+  std::uint64_t id = 0;  ///< among the leases of this run of the program; from 1
+  std::string stick;     ///< StickIdentity::text()
+  std::string mapping;   ///< Mapping::id: by which one the till has it
+  std::string till;      ///< name as in the mapping's `till`
+  std::string address;   ///< of the connection
+  SessionFacts facts;
+  std::string session;  ///< Claimant::session
   std::chrono::system_clock::time_point since;
   /// Set while the till's connection is lost and the till is waited for.
   std::optional<std::chrono::system_clock::time_point> away_since;
   std::uint32_t times_away = 0;
   std::chrono::system_clock::duration time_away{};  ///< of those that ended
   std::uint64_t transfers = 0;
+  /// Transfers that failed. A stall is an answer, and a cancel somebody's wish: neither counts.
+  std::uint64_t errors = 0;
   std::uint64_t bytes_in = 0,
                 bytes_out = 0;  ///< data of completed transfers, from and to the stick
+  /// From the transfer's arrival here to the stick's answer; not of cancelled ones.
+  LatencyHistogram latency;
+  LeaseEnd end = LeaseEnd::given_back;  ///< once it has ended
 };
 
 /// The exclusive use of a stick. Made by StickRegistry::lease(); destroying it ends it. Callbacks
@@ -58,6 +69,13 @@ class Lease {
 
   void till_away();
   void till_back(const std::string& address);
+  /// What the record will say once it has ended; the first word counts.
+  void ends_because(LeaseEnd end);
+  /// The mapping by which the till has the stick is this one now.
+  void follow(const Mapping& mapping);
+  /// nullptr: nobody looks.
+  void set_tap(TransferTap* tap) noexcept { tap_ = tap; }
+  [[nodiscard]] LatencyHistogram last_minute() { return recent_.minute(loop_.now()); }
 
  private:
   // A softened port reset: its steps, one after the other, in place of the request `asked`.
@@ -85,8 +103,14 @@ class Lease {
   std::function<void(const LeaseRecord&)> ended_;
   Stick::Events events_;
   std::unique_ptr<Stick> stick_;
-  enum class Direction : bool { in, out };
-  std::unordered_map<usb::TransferId, Direction> running_;
+  struct Running {
+    bool out = false;
+    Instant since{};
+  };
+  std::unordered_map<usb::TransferId, Running> running_;
+  RecentLatency recent_;
+  TransferTap* tap_ = nullptr;
+  bool end_said_ = false;
   std::optional<SoftReset> soft_reset_;
   std::deque<usb::Transfer> held_;  // behind the soft reset; bounded by the exporter's limits
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

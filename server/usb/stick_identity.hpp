@@ -1,6 +1,7 @@
 // Which stick it is, whatever port it is in.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -35,6 +36,12 @@ class StickPattern {
   [[nodiscard]] static Result<StickPattern> parse(std::string_view text);
   [[nodiscard]] bool matches(const StickIdentity& identity) const;
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
+  /// The one stick that it names; nothing for a bare serial.
+  [[nodiscard]] std::optional<StickIdentity> identity() const {
+    return any_model_ ? std::nullopt : std::optional<StickIdentity>(identity_);
+  }
+  /// The port that it names; empty for a pattern with a serial.
+  [[nodiscard]] const std::string& port() const noexcept { return identity_.path; }
   /// "VID:PID" alone is not a pattern for a stick, but is what the allow-list holds.
   struct Model {
     std::uint16_t vendor_id = 0, product_id = 0;

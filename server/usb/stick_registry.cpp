@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <ctime>
 #include <utility>
 
 #include "channel/bytes/limits.hpp"
+#include "server/usb/descriptor_fingerprint.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::server {
@@ -37,9 +38,60 @@ std::string size_text(std::uint64_t bytes) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " " + units.at(unit);
 }
 
+std::string clock_text(std::chrono::system_clock::time_point when) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  std::array<char, 32> text{};
+  const std::size_t size = std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M UTC", &parts);
+  return {text.data(), size};
+}
+
 }  // namespace
 
-StickRegistry::StickRegistry(transport::Loop& loop) : loop_(loop) {}
+std::string until_text(std::chrono::system_clock::time_point when) {
+  return when == std::chrono::system_clock::time_point::max() ? "until somebody unblocks it"
+                                                              : "until " + clock_text(when);
+}
+
+const Mapping* PresentStick::mapping_for(const Claimant& claimant) const {
+  const auto found = std::find_if(mappings.begin(), mappings.end(),
+                                  [&](const Mapping& mapping) { return mapping.fits(claimant); });
+  return found == mappings.end() ? nullptr : std::to_address(found);
+}
+
+Withdrawal withdrawal_of(const PresentStick* stick, const Claimant& claimant) {
+  if (stick == nullptr) {
+    return {LeaseEnd::unplugged, "the stick was unplugged from the USB server"};
+  }
+  if (stick->refusal) {
+    return {LeaseEnd::refused, "the stick is refused: " + stick->refusal->text()};
+  }
+  if (stick->blocked_until) {
+    return {LeaseEnd::blocked,
+            "the administrator blocked the stick " + until_text(*stick->blocked_until)};
+  }
+  if (stick->mapping_for(claimant) != nullptr) {
+    return {LeaseEnd::released, "the administrator ended the use of the stick in this session"};
+  }
+  const auto names = [&](const Mapping& mapping) { return mapping.names(claimant.till); };
+  const auto found = std::find_if(stick->mappings.begin(), stick->mappings.end(), names);
+  const std::string reason =
+      stick->mappings.empty()          ? "the stick is not mapped to this till any more"
+      : found == stick->mappings.end() ? "the stick is mapped to another till now"
+      : !found->allows(claimant.till)
+          ? "the mapping now wants another certificate of this till"
+          : "the stick is now mapped to this till only " + found->conditions_text();
+  return {LeaseEnd::mapping_changed, reason};
+}
+
+Offer::Offer(StickRegistry& registry, StayId stay) : registry_(registry), stay_(stay) {}
+
+Offer::~Offer() {
+  registry_.offer_ended(stay_);
+}
+
+StickRegistry::StickRegistry(transport::Loop& loop) : loop_(loop), block_timer_(loop) {}
 
 StickRegistry::~StickRegistry() = default;
 
@@ -72,39 +124,156 @@ const PresentStick* StickRegistry::find(StayId stay) const {
   return found == entries_.end() ? nullptr : &found->second.stick;
 }
 
-Result<std::unique_ptr<Lease>> StickRegistry::lease(StayId stay, const TillIdentity& till,
+const PresentStick* StickRegistry::find(const std::string& identity) const {
+  for (const auto& [stay, entry] : entries_) {
+    if (entry.stick.identity.text() == identity) return &entry.stick;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Offer> StickRegistry::offer(StayId stay, const Claimant& claimant) {
+  const auto found = entries_.find(stay);
+  if (found == entries_.end()) return nullptr;
+  PresentStick& stick = found->second.stick;
+  if (stick.offer || !may_lease(stick, claimant)) return nullptr;
+  stick.offer = OfferRecord{claimant.till.name, claimant.session, stick.mapping_for(claimant)->id,
+                            loop_.now()};
+  observer_->stick_offered(stick);
+  return std::make_unique<Offer>(*this, stay);
+}
+
+void StickRegistry::offer_ended(StayId stay) {
+  const auto found = entries_.find(stay);
+  if (found == entries_.end()) return;
+  found->second.stick.offer.reset();
+  observer_->stick_offered(found->second.stick);
+  notify();
+}
+
+Status StickRegistry::may_lease(const PresentStick& stick, const Claimant& claimant) const {
+  const std::string name = "stick " + name_of(stick.identity);
+  if (stick.refusal) return fail(ErrorCode::refused, name + ": " + stick.refusal->text());
+  if (stick.mappings.empty()) {
+    return fail(ErrorCode::refused, name + " is mapped to no till; map it in " + rules_.file);
+  }
+  if (stick.mapping_for(claimant) == nullptr) {
+    std::string tills;
+    for (const Mapping& mapping : stick.mappings) {
+      const std::string conditions = mapping.conditions_text();
+      tills += (tills.empty() ? "" : ", ") + log::printable(mapping.till) +
+               (conditions.empty() ? "" : " " + conditions);
+    }
+    return fail(ErrorCode::refused, name + " is mapped to till " + tills + "; unmap it in " +
+                                        rules_.file + " or map another one");
+  }
+  if (stick.blocked_until) {
+    return fail(ErrorCode::refused,
+                name + " is blocked by the administrator " + until_text(*stick.blocked_until));
+  }
+  if (stick.released.contains(claimant.session)) {
+    return fail(ErrorCode::refused,
+                name + " was taken from this session by the administrator, who can give it back");
+  }
+  if (stick.lease != nullptr) {
+    return fail(ErrorCode::refused, name + " is in use by till " + stick.lease->record().till +
+                                        " at " + stick.lease->record().address +
+                                        "; it is free again when that one lets go");
+  }
+  if (stick.offer && stick.offer->session != claimant.session) {
+    return fail(ErrorCode::refused, name + " is offered to till " +
+                                        log::printable(stick.offer->till) +
+                                        "; it is free again when that one lets go");
+  }
+  if (rules_.draining) {
+    return fail(ErrorCode::refused,
+                name +
+                    " is not given out: the USB server is being prepared for maintenance "
+                    "(drain); what is in use goes on");
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Lease>> StickRegistry::lease(StayId stay, const Claimant& claimant,
                                                     LeaseRecord record, Stick::Events events) {
   const auto found = entries_.find(stay);
   if (found == entries_.end()) return fail(ErrorCode::unavailable, "the stick was unplugged");
   Entry& entry = found->second;
+  if (auto allowed = may_lease(entry.stick, claimant); !allowed) return allowed.error();
+  const Mapping& mapping = *entry.stick.mapping_for(claimant);
   const std::string name = name_of(entry.stick.identity);
-  if (entry.stick.refusal) {
-    return fail(ErrorCode::refused, "stick " + name + ": " + *entry.stick.refusal);
-  }
-  if (!entry.stick.mapping) {
-    return fail(ErrorCode::refused,
-                "stick " + name + " is mapped to no till; map it in " + rules_.file);
-  }
-  if (!entry.stick.mapping->allows(till)) {
-    return fail(ErrorCode::refused, "stick " + name + " is mapped to till " +
-                                        log::printable(entry.stick.mapping->till) +
-                                        "; unmap it in " + rules_.file + " or map another one");
-  }
-  if (entry.stick.lease != nullptr) {
-    return fail(ErrorCode::refused, "stick " + name + " is in use by till " +
-                                        entry.stick.lease->record().till + " at " +
-                                        entry.stick.lease->record().address +
-                                        "; it is free again when that one lets go");
-  }
+  record.id = next_lease_++;
+  record.stick = entry.stick.identity.text();
+  record.mapping = mapping.id;
+  record.facts = claimant.facts;
+  record.session = claimant.session;
   record.since = std::chrono::system_clock::now();
+  const std::string session = record.facts.text();
   log::info("lease begun: stick " + name + " for till " + record.till + " at " + record.address +
-            (record.session.empty() ? "" : " (" + record.session + ")"));
-  auto lease = std::make_unique<Lease>(
-      loop_, name, *entry.stick.mapping, std::move(record),
-      [this, stay, name](const LeaseRecord& ended) { lease_ended(stay, name, ended); });
+            (session.empty() ? "" : " (" + session + ")"));
+  auto lease =
+      std::make_unique<Lease>(loop_, name, mapping, std::move(record),
+                              [this, stay](const LeaseRecord& ended) { lease_ended(stay, ended); });
   entry.stick.lease = lease.get();
+  entry.lease = lease.get();
+  if (const auto tap = taps_.find(lease->record().stick); tap != taps_.end()) {
+    lease->set_tap(tap->second);
+  }
   lease->start(*entry.source, entry.stick.arrival.busid, std::move(events));
+  observer_->lease_begun(entry.stick);
   return lease;
+}
+
+Lease* StickRegistry::find_lease(std::uint64_t id) {
+  for (auto& [stay, entry] : entries_) {
+    if (entry.lease != nullptr && entry.lease->record().id == id) return entry.lease;
+  }
+  return nullptr;
+}
+
+void StickRegistry::lease_changed(const Lease& lease) {
+  observer_->lease_changed(lease.record());
+}
+
+void StickRegistry::release(const std::string& identity, const std::string& session) {
+  released_[identity].insert(session);
+  for (auto& [stay, entry] : entries_) {
+    if (entry.stick.identity.text() != identity) continue;
+    entry.stick.released.insert(session);
+    if (entry.lease != nullptr && entry.lease->record().session == session) {
+      entry.lease->ends_because(LeaseEnd::released);
+    }
+  }
+  notify();
+}
+
+bool StickRegistry::forgive(const std::string& identity) {
+  if (released_.erase(identity) == 0) return false;
+  for (auto& [stay, entry] : entries_) {
+    if (entry.stick.identity.text() == identity) entry.stick.released.clear();
+  }
+  notify();
+  return true;
+}
+
+void StickRegistry::forget_session(const std::string& session) {
+  for (auto sessions = released_.begin(); sessions != released_.end();) {
+    sessions->second.erase(session);
+    sessions = sessions->second.empty() ? released_.erase(sessions) : std::next(sessions);
+  }
+  for (auto& [stay, entry] : entries_) entry.stick.released.erase(session);
+}
+
+void StickRegistry::tap(const std::string& identity, TransferTap* tap) {
+  if (tap == nullptr) {
+    taps_.erase(identity);
+  } else {
+    taps_[identity] = tap;
+  }
+  for (auto& [stay, entry] : entries_) {
+    if (entry.lease != nullptr && entry.lease->record().stick == identity) {
+      entry.lease->set_tap(tap);
+    }
+  }
 }
 
 std::size_t StickRegistry::leases() const {
@@ -113,9 +282,9 @@ std::size_t StickRegistry::leases() const {
                     [](const auto& item) { return item.second.stick.lease != nullptr; }));
 }
 
-void StickRegistry::lease_ended(StayId stay, const std::string& name, const LeaseRecord& record) {
-  log::info("lease ended: stick " + name + " of till " + record.till + " after " +
-            duration_text(std::chrono::system_clock::now() - record.since) + ", " +
+void StickRegistry::lease_ended(StayId stay, const LeaseRecord& record) {
+  log::info("lease ended: stick " + log::printable(record.stick) + " of till " + record.till +
+            " after " + duration_text(std::chrono::system_clock::now() - record.since) + ", " +
             std::to_string(record.transfers) + " transfers, " + size_text(record.bytes_in) +
             " read, " + size_text(record.bytes_out) + " written" +
             (record.times_away == 0
@@ -124,8 +293,11 @@ void StickRegistry::lease_ended(StayId stay, const std::string& name, const Leas
                        (record.times_away == 1 ? " time" : " times") + " without a connection, " +
                        duration_text(record.time_away) + " in all"));
   const auto found = entries_.find(stay);
-  if (found == entries_.end()) return;
-  found->second.stick.lease = nullptr;
+  if (found != entries_.end()) {
+    found->second.stick.lease = nullptr;
+    found->second.lease = nullptr;
+  }
+  observer_->lease_ended(record);
   notify();
 }
 
@@ -139,6 +311,7 @@ void StickRegistry::arrived(StickSource& source, const Arrival& arrival) {
   entry.stick.stay = next_stay_++;
   entry.stick.arrival = arrival;
   entry.stick.identity = StickIdentity::of(arrival.description);
+  entry.stick.fingerprint = descriptor_fingerprint(arrival.description);
   entry.source = &source;
   const StayId stay = entry.stick.stay;
   entries_.emplace(stay, std::move(entry));
@@ -150,10 +323,12 @@ void StickRegistry::departed(StickSource& source, const std::string& busid) {
     return item.second.source == &source && item.second.stick.arrival.busid == busid;
   });
   if (found == entries_.end()) return;
-  const PresentStick& stick = found->second.stick;
+  const PresentStick stick = found->second.stick;
   log::info("stick " + name_of(stick.identity) + " unplugged from port " + busid +
             (stick.lease != nullptr ? " while in use by till " + stick.lease->record().till : ""));
+  if (found->second.lease != nullptr) found->second.lease->ends_because(LeaseEnd::unplugged);
   entries_.erase(found);
+  observer_->stick_left(stick);
   judge_all();
 }
 
@@ -161,7 +336,7 @@ void StickRegistry::judge_all() {
   for (auto& [stay, entry] : entries_) judge(entry);
   // What a stick that lost its till holds must be free before another one is told of it.
   for (auto& [stay, entry] : entries_) {
-    const bool wanted = entry.stick.mapping && !entry.stick.refusal;
+    const bool wanted = !entry.stick.mappings.empty() && !entry.stick.refusal;
     if (wanted == entry.held) continue;
     entry.held = wanted;
     if (wanted) {
@@ -171,38 +346,92 @@ void StickRegistry::judge_all() {
     }
   }
   for (auto& [stay, entry] : entries_) tell(entry);
+  wait_for_block_ends();
   notify();
 }
 
 void StickRegistry::judge(Entry& entry) {
   PresentStick& stick = entry.stick;
-  stick.refusal = rules_.allow.refusal(stick.arrival.description);
-  stick.mapping.reset();
-  const auto mapping = std::find_if(
-      rules_.mappings.begin(), rules_.mappings.end(),
-      [&](const Mapping& candidate) { return candidate.stick.matches(stick.identity); });
-  if (mapping != rules_.mappings.end()) stick.mapping = *mapping;
-  if (stick.refusal) return;
+  stick.mappings.clear();
+  for (const Mapping& mapping : rules_.mappings) {
+    if (mapping.stick.matches(stick.identity)) stick.mappings.push_back(mapping);
+  }
+  const std::string identity = stick.identity.text();
+  const auto released = released_.find(identity);
+  stick.released = released == released_.end() ? std::set<std::string>() : released->second;
+  stick.blocked_until.reset();
+  const auto decision = rules_.sticks.find(identity);
+  if (decision != rules_.sticks.end() && decision->second.blocked_until &&
+      *decision->second.blocked_until > std::chrono::system_clock::now()) {
+    stick.blocked_until = decision->second.blocked_until;
+  }
+  stick.refusal = refusal_of(entry);
+  follow(entry);
+}
 
-  // Of two sticks that claim to be one, the first keeps the name: the other may be a copy, or a
-  // mix-up that would let a till sign with another till's certificate.
+// A lease goes on by another mapping of its till if that fits as well.
+void StickRegistry::follow(Entry& entry) {
+  if (entry.lease == nullptr) return;
+  for (const Mapping& mapping : entry.stick.mappings) {
+    if (mapping.id == entry.lease->record().mapping) {
+      entry.lease->follow(mapping);
+      return;
+    }
+  }
+}
+
+std::optional<Refusal> StickRegistry::refusal_of(const Entry& entry) const {
+  const PresentStick& stick = entry.stick;
+  if (const auto refused = rules_.allow.refusal(stick.arrival.description)) {
+    const std::size_t remedy = refused->find("; ");
+    return Refusal{Refusal::Kind::not_allowed, refused->substr(0, remedy),
+                   remedy == std::string::npos ? "" : refused->substr(remedy + 2)};
+  }
+  if (auto twin = twin_of(entry)) return twin;
+  const auto decision = rules_.sticks.find(stick.identity.text());
+  if (decision != rules_.sticks.end() && !decision->second.accepted_fingerprint.empty() &&
+      decision->second.accepted_fingerprint != stick.fingerprint) {
+    return Refusal{Refusal::Kind::descriptors_changed,
+                   "its descriptors are not those that it had when it was mapped: another device "
+                   "with the same serial, other firmware, or the stick is in a port of another "
+                   "USB speed than before",
+                   "look at the stick, and accept it if it is the right one (tillbridge stick "
+                   "accept)"};
+  }
+  if (!stick.mappings.empty()) return std::nullopt;
+  for (const Mapping& mapping : rules_.mappings) {
+    if (mapping.stick.port().empty() || mapping.stick.port() != stick.arrival.busid) continue;
+    return Refusal{Refusal::Kind::wrong_stick,
+                   "port " + stick.arrival.busid + " is mapped for another stick, " +
+                       log::printable(mapping.stick.text()),
+                   "plug the right stick into this port, or map this one by its serial"};
+  }
+  return std::nullopt;
+}
+
+// Of two sticks that claim to be one, the first keeps the name: the other may be a copy, or a
+// mix-up that would let a till sign with another till's certificate.
+std::optional<Refusal> StickRegistry::twin_of(const Entry& entry) const {
+  const PresentStick& stick = entry.stick;
   for (const auto& [stay, other] : entries_) {
     if (stay >= stick.stay) break;
-    const bool same_identity = other.stick.identity == stick.identity;
-    const bool same_mapping =
-        mapping != rules_.mappings.end() && mapping->stick.matches(other.stick.identity);
-    if (!same_identity && !same_mapping) continue;
-    stick.refusal =
-        same_identity
-            ? "another stick with the same identity is plugged in at port " +
-                  other.stick.arrival.busid +
-                  "; one of the two is a copy or has a serial that is not unique: unplug one"
-            : "stick " + name_of(other.stick.identity) + " at port " + other.stick.arrival.busid +
-                  " has the same serial and the mapping says only \"" +
-                  log::printable(mapping->stick.text()) + "\"; write VID:PID:SERIAL in " +
-                  rules_.file;
-    return;
+    if (other.stick.identity == stick.identity) {
+      return Refusal{
+          Refusal::Kind::twin,
+          "another stick with the same identity is plugged in at port " + other.stick.arrival.busid,
+          "one of the two is a copy or has a serial that is not unique: unplug one"};
+    }
+    for (const Mapping& mapping : stick.mappings) {
+      if (!mapping.stick.matches(other.stick.identity)) continue;
+      return Refusal{Refusal::Kind::ambiguous,
+                     "stick " + name_of(other.stick.identity) + " at port " +
+                         other.stick.arrival.busid +
+                         " has the same serial and the mapping says only \"" +
+                         log::printable(mapping.stick.text()) + "\"",
+                     "write VID:PID:SERIAL in " + rules_.file};
+    }
   }
+  return std::nullopt;
 }
 
 // One line for each stick on arrival, and one whenever what becomes of it changes.
@@ -211,15 +440,24 @@ void StickRegistry::tell(Entry& entry) {
   std::string verdict;
   log::Level level = log::Level::info;
   if (stick.refusal) {
-    verdict = "is refused: " + *stick.refusal;
+    verdict = "is refused: " + stick.refusal->text();
     // Every keyboard of the machine is refused; only a stick that somebody waits for is worth a
     // warning.
-    if (stick.mapping) level = log::Level::warning;
-  } else if (stick.mapping) {
-    verdict = "belongs to till " + log::printable(stick.mapping->till);
+    if (!stick.mappings.empty() || stick.refusal->kind != Refusal::Kind::not_allowed) {
+      level = log::Level::warning;
+    }
+  } else if (!stick.mappings.empty()) {
+    verdict = "belongs to till ";
+    for (const Mapping& mapping : stick.mappings) {
+      const std::string conditions = mapping.conditions_text();
+      verdict += (&mapping == &stick.mappings.front() ? "" : ", then to till ") +
+                 log::printable(mapping.till) + (conditions.empty() ? "" : " " + conditions);
+    }
+    if (stick.blocked_until) verdict += "; blocked " + until_text(*stick.blocked_until);
   } else {
     verdict = "belongs to no till; to map it, add [[map]] stick = \"" + name_of(stick.identity) +
               "\" and till = \"NAME\" to " + rules_.file + " and reload";
+    if (stick.blocked_until) verdict += "; blocked " + until_text(*stick.blocked_until);
   }
   if (verdict == entry.told) return;
   const std::string& product = stick.arrival.description.product;
@@ -231,12 +469,32 @@ void StickRegistry::tell(Entry& entry) {
       (entry.told.empty() && stick.identity.by_port()
            ? "; it has no serial, so whatever is plugged in at this port counts as this stick"
            : "");
+  const bool first = entry.told.empty();
   entry.told = verdict;
   if (level == log::Level::warning) {
     log::warning(line);
   } else {
     log::info(line);
   }
+  if (first) {
+    observer_->stick_arrived(stick);
+  } else {
+    observer_->stick_judged(stick);
+  }
+}
+
+void StickRegistry::wait_for_block_ends() {
+  std::optional<std::chrono::system_clock::time_point> next;
+  for (const auto& [stay, entry] : entries_) {
+    const auto& until = entry.stick.blocked_until;
+    if (until && *until != until->max() && (!next || *until < *next)) next = until;
+  }
+  block_timer_.cancel();
+  if (!next) return;
+  // Looked at every minute, since somebody may set the clock.
+  const auto left = std::chrono::duration_cast<Duration>(*next - std::chrono::system_clock::now());
+  const Duration wait = std::clamp<Duration>(left, Duration(0), std::chrono::minutes(1));
+  block_timer_.arm(loop_.now() + wait + std::chrono::milliseconds(1), [this] { judge_all(); });
 }
 
 void StickRegistry::notify() {

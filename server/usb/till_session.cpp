@@ -1,5 +1,6 @@
 #include "server/usb/till_session.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <variant>
@@ -13,16 +14,12 @@ namespace {
 
 /// From the end of the TLS handshake to the till's Hello.
 constexpr Duration hello_within = std::chrono::seconds(10);
+/// How fresh the link's round-trip time is.
+constexpr Duration measure_every = std::chrono::seconds(2);
 /// For a goodbye to leave this machine.
 constexpr Duration goodbye_within = std::chrono::seconds(5);
 /// Gathered before it goes to the connection, so that many small answers share one TLS record.
 constexpr std::size_t gathered_bytes = 256U << 10U;
-
-void append(std::string& text, const std::string& separator, const std::string& more) {
-  if (more.empty()) return;
-  if (!text.empty()) text += separator;
-  text += log::printable(more);
-}
 
 // "0.4 s", "60 s"
 std::string seconds_text(Duration duration) {
@@ -31,19 +28,33 @@ std::string seconds_text(Duration duration) {
          (tenths < 100 && tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "") + " s";
 }
 
-std::string session_text(const link::Hello& hello) {
-  std::string user;
-  append(user, "", hello.domain);
-  append(user, "\\", hello.user);
+// Names a session for the registry.
+std::string hex(const link::SessionId& id) {
+  constexpr const char* digits = "0123456789abcdef";
   std::string text;
-  if (!user.empty()) text = "user " + user;
-  if (!hello.terminal_server.empty()) {
-    text += (text.empty() ? "on " : " on ") + log::printable(hello.terminal_server);
-  }
-  if (!hello.client_name.empty()) {
-    text += (text.empty() ? "from " : " from ") + log::printable(hello.client_name);
+  for (const std::uint8_t byte : id) {
+    text += digits[byte >> 4U];
+    text += digits[byte & 0xFU];
   }
   return text;
+}
+
+LeaseEnd lease_end(TillEnd how) {
+  switch (how) {
+    case TillEnd::goodbye:
+      return LeaseEnd::till_left;
+    case TillEnd::lost:
+      return LeaseEnd::lost;
+    case TillEnd::taken_over:
+      return LeaseEnd::taken_over;
+    case TillEnd::revoked:
+      return LeaseEnd::revoked;
+    case TillEnd::turned_out:
+      return LeaseEnd::failed;
+    case TillEnd::server_stopped:
+      break;
+  }
+  return LeaseEnd::server_stopped;
 }
 
 }  // namespace
@@ -61,8 +72,9 @@ TillSession::TillSession(transport::Loop& loop, StickRegistry& registry,
                      }),
       close_timer_(loop),
       hello_timer_(loop),
-      grace_timer_(loop) {
-  till_ = {TillIdentity::Kind::certificate, till.name, till.fingerprint};
+      grace_timer_(loop),
+      claimant_({TillIdentity::Kind::certificate, till.name, till.fingerprint}) {
+  endpoint_.measure_every(measure_every);
   hello_timer_.arm(loop_.now() + hello_within,
                    [this] { disconnect("it did not say hello in time"); });
 }
@@ -73,7 +85,7 @@ void TillSession::attach(std::unique_ptr<transport::Stream> stream, ByteView fir
   stream_ = std::move(stream);
   reading_paused_ = false;
   address_ = stream_->peer().address;
-  name_ = log::printable(till_.name) + " at " + address_;
+  name_ = log::printable(claimant_.till.name) + " at " + address_;
   endpoint_.connected(loop_.now());
   stream_->start({[this](ByteView bytes) { received(bytes); },
                   [this] {
@@ -102,6 +114,7 @@ void TillSession::resumed() {
   log::info("till " + name_ + " goes on with its session" +
             (since ? " after " + seconds_text(loop_.now() - *since)
                    : ", before its old connection was known to be lost"));
+  events_.back();
 }
 
 void TillSession::lost(const std::string& cause) {
@@ -110,7 +123,10 @@ void TillSession::lost(const std::string& cause) {
   endpoint_.disconnected(loop_.now());
   link_deadline_.cancel();
   if (closing_ || !can_resume() || grants_.empty()) {
-    if (!closing_) log::info("till " + name_ + " left: " + cause);
+    if (!closing_) {
+      log::info("till " + name_ + " left: " + cause);
+      left(TillEnd::lost, cause);
+    }
     over();
     return;
   }
@@ -124,12 +140,13 @@ void TillSession::lost(const std::string& cause) {
                " is kept for it for up to " + seconds_text(grace_));
   grace_timer_.arm(loop_.now() + grace_,
                    [this] { give_up("it did not come back within " + seconds_text(grace_)); });
-  events_.waiting();
+  events_.waiting(cause);
 }
 
 void TillSession::give_up(const std::string& reason) {
   if (!waiting_since_ || over_) return;
   log::warning("till " + name_ + " is given up: " + reason);
+  left(TillEnd::lost, reason);
   over();
 }
 
@@ -215,7 +232,7 @@ void TillSession::handle_control(const link::ControlMessage& message) {
     grants_.erase(found);
   } else if (const auto* goodbye = std::get_if<link::Goodbye>(&message)) {
     log::info("till " + name_ + " left: " + log::printable(goodbye->reason));
-    grants_.clear();
+    left(TillEnd::goodbye, log::printable(goodbye->reason));
     closing_ = true;
     close_stream();
   } else {
@@ -224,11 +241,14 @@ void TillSession::handle_control(const link::ControlMessage& message) {
 }
 
 void TillSession::hello(const link::Hello& message) {
-  session_ = session_text(message);
+  claimant_.facts = {message.software, message.client_name, message.user, message.domain,
+                     message.terminal_server};
+  claimant_.session = hex(endpoint_.session());
   if (!greeted_) {
     greeted_ = true;
     hello_timer_.cancel();
-    log::info("till " + name_ + " connected" + (session_.empty() ? "" : " (" + session_ + ")") +
+    const std::string session = claimant_.facts.text();
+    log::info("till " + name_ + " connected" + (session.empty() ? "" : " (" + session + ")") +
               (message.software.empty() ? "" : ", " + log::printable(message.software)));
     events_.greeted();
   }
@@ -238,7 +258,7 @@ void TillSession::hello(const link::Hello& message) {
   endpoint_.send_control(welcome, loop_.now());
   given_back_.clear();
   last_nothing_.clear();
-  refresh();
+  registry_.notify();
 }
 
 void TillSession::data(link::StreamId stream, Bytes bytes) {
@@ -251,50 +271,60 @@ void TillSession::data(link::StreamId stream, Bytes bytes) {
   // A stream that was revoked: the till had sent this before it heard of it.
 }
 
-void TillSession::refresh() {
+void TillSession::withdraw() {
   if (!greeted_ || closing_ || over_) return;
-  for (auto grant = grants_.begin(); grant != grants_.end();) {
-    const link::StreamId stream = grant->first;
-    const StayId stay = grant->second.stay;
-    ++grant;
-    const PresentStick* stick = registry_.find(stay);
-    if (stick == nullptr) {
-      revoke(stream, "the stick was unplugged from the USB server", true);
-    } else if (!stick->exported_to(till_)) {
-      revoke(stream,
-             stick->refusal ? "the stick is refused: " + *stick->refusal
-             : stick->mapping && stick->mapping->names(till_)
-                 ? "the mapping now wants another certificate of this till"
-             : stick->mapping ? "the stick is mapped to another till now"
-                              : "the stick is not mapped to this till any more",
-             false);
+  for (auto item = grants_.begin(); item != grants_.end();) {
+    const link::StreamId stream = item->first;
+    Grant& grant = item->second;
+    ++item;
+    const PresentStick* stick = registry_.find(grant.stay);
+    if (stick == nullptr || !stick->exported_to(claimant_)) {
+      revoke(stream, withdrawal_of(stick, claimant_));
+    } else if (registry_.rules().draining && !grant.conversation->leased()) {
+      revoke(stream, {LeaseEnd::given_back, "the USB server is being prepared for maintenance"});
+    } else {
+      grant.conversation->follow(*stick);
     }
   }
-  for (const PresentStick* stick : registry_.sticks()) {
-    if (stick->exported_to(till_) && stick->lease == nullptr) offer(*stick);
+}
+
+bool TillSession::accepts(const PresentStick& stick, const Mapping& mapping) const {
+  return greeted_ && !closing_ && !over_ && mapping.fits(claimant_) &&
+         stick.exported_to(claimant_) && !given_back_.contains(stick.stay);
+}
+
+void TillSession::retract(StayId stay, const std::string& reason) {
+  for (const auto& [stream, grant] : grants_) {
+    if (grant.stay != stay) continue;
+    given_back_.insert(stay);
+    revoke(stream, {LeaseEnd::given_back, reason});
+    return;
   }
+}
+
+void TillSession::settle() {
+  if (!greeted_ || closing_ || over_) return;
   if (grants_.empty()) say_nothing_for_you();
   schedule_pump();
 }
 
 void TillSession::offer(const PresentStick& stick) {
-  if (given_back_.contains(stick.stay)) return;
-  for (const auto& [stream, grant] : grants_) {
-    if (grant.stay == stick.stay) return;
-  }
   if (grants_.size() >= limits::sticks_per_till || next_stream_ == 0) {
+    given_back_.insert(stick.stay);
     log::warning("till " + name_ + " is not offered stick " +
                  log::printable(stick.identity.text()) + ": it has " +
                  std::to_string(grants_.size()) + " sticks, and at most " +
                  std::to_string(limits::sticks_per_till) + " are handled");
     return;
   }
-  const link::StreamId stream = next_stream_++;
+  const Mapping& mapping = *stick.mapping_for(claimant_);
   Grant grant;
   grant.stay = stick.stay;
   grant.busid = stick.identity.busid();
+  grant.offer = registry_.offer(stick.stay, claimant_);
+  if (!grant.offer) return;
   grant.conversation = std::make_unique<Conversation>(
-      registry_, till_,
+      registry_, claimant_,
       Conversation::Owner{
           [this] { schedule_pump(); }, [this] { return lease_record(); },
           // The only device on this stream is the granted one.
@@ -312,19 +342,20 @@ void TillSession::offer(const PresentStick& stick) {
                                                 " was granted on this stream, not '" +
                                                 log::printable(busid) + "'");
           }});
+  const link::StreamId stream = next_stream_++;
   link::Granted message;
   message.stream = stream;
   message.busid = grant.busid;
   message.label = stick.arrival.description.label();
   message.serial = stick.identity.serial;
-  message.reset_policy = std::string(text(stick.mapping->reset));
-  message.pipeline = stick.mapping->pipeline;
+  message.reset_policy = std::string(text(mapping.reset));
+  message.pipeline = mapping.pipeline;
   grants_.emplace(stream, std::move(grant));
   endpoint_.send_control(message, loop_.now());
   last_nothing_.clear();
 }
 
-void TillSession::revoke(link::StreamId stream, const std::string& reason, bool unplugged) {
+void TillSession::revoke(link::StreamId stream, const Withdrawal& why) {
   const auto found = grants_.find(stream);
   if (found == grants_.end()) return;
   // What the stick answered last, such as "gone" to all that ran, is still for the till.
@@ -333,11 +364,13 @@ void TillSession::revoke(link::StreamId stream, const std::string& reason, bool 
     if (!bytes) break;
     endpoint_.send(stream, std::move(*bytes), loop_.now());
   }
+  const bool unplugged = why.end == LeaseEnd::unplugged;
   if (!unplugged) {
-    log::info("till " + name_ + " loses stick " + found->second.busid + ": " + reason);
+    log::info("till " + name_ + " loses stick " + found->second.busid + ": " + why.reason);
   }
+  found->second.conversation->ends_because(why.end);
   grants_.erase(found);
-  endpoint_.send_control(link::Revoked{stream, reason, unplugged}, loop_.now());
+  endpoint_.send_control(link::Revoked{stream, why.reason, unplugged}, loop_.now());
 }
 
 void TillSession::say_nothing_for_you() {
@@ -348,29 +381,63 @@ void TillSession::say_nothing_for_you() {
   last_nothing_ = std::move(message);
 }
 
+// What this till is told about a stick that is mapped to it and that it does not get; empty if it
+// gave it back itself.
+std::string TillSession::refusal_for_me(const PresentStick& stick) const {
+  const std::string name = "stick " + log::printable(stick.identity.text()) + " of this till";
+  if (stick.refusal) return name + " is refused: " + stick.refusal->text();
+  if (stick.mapping_for(claimant_) == nullptr) {
+    const auto mine = [&](const Mapping& mapping) { return mapping.allows(claimant_.till); };
+    const auto found = std::find_if(stick.mappings.begin(), stick.mappings.end(), mine);
+    if (found == stick.mappings.end()) return {};
+    const std::string session = claimant_.facts.text();
+    return name + " is mapped to it only " + found->conditions_text() + ", but this session is " +
+           (session.empty() ? "without a name" : "of " + session) +
+           "; log in as that user, or change the mapping on the USB server";
+  }
+  if (stick.blocked_until) {
+    return name + " is blocked by the administrator " + until_text(*stick.blocked_until);
+  }
+  if (stick.released.contains(claimant_.session)) {
+    return name + " was taken from this session by the administrator, who can give it back";
+  }
+  if (stick.lease != nullptr) {
+    return name + " is still in use at " + stick.lease->record().address +
+           (stick.lease->record().away_since
+                ? ", whose connection is lost; it comes when that one is given up"
+                : "; it comes as soon as that connection has ended");
+  }
+  if (given_back_.contains(stick.stay)) return {};  // it knows
+  if (stick.offer) {
+    return name + " is offered to till " + log::printable(stick.offer->till) +
+           "; it comes if that one does not take it";
+  }
+  if (registry_.rules().draining) {
+    return name +
+           " is not given out now: the USB server is being prepared for maintenance; it comes "
+           "when that is over";
+  }
+  return {};
+}
+
 std::string TillSession::nothing_message() const {
   const Rules& rules = registry_.rules();
-  const std::string till_name = log::printable(till_.name);
+  const std::string till_name = log::printable(claimant_.till.name);
   for (const PresentStick* stick : registry_.sticks()) {
-    if (!stick->mapping || !stick->mapping->names(till_)) continue;
-    const std::string stick_name = "stick " + log::printable(stick->identity.text());
-    if (stick->refusal) return stick_name + " of this till is refused: " + *stick->refusal;
-    if (!stick->mapping->allows(till_)) continue;
-    if (stick->lease != nullptr) {
-      return stick_name + " of this till is still in use at " + stick->lease->record().address +
-             (stick->lease->record().away_since
-                  ? ", whose connection is lost; it comes when that one is given up"
-                  : "; it comes as soon as that connection has ended");
-    }
-    return {};  // given back by this till itself: it knows
+    const auto names = [&](const Mapping& mapping) { return mapping.names(claimant_.till); };
+    const auto allows = [&](const Mapping& mapping) { return mapping.allows(claimant_.till); };
+    const auto& mappings = stick->mappings;
+    if (std::none_of(mappings.begin(), mappings.end(), names)) continue;
+    if (!stick->refusal && std::none_of(mappings.begin(), mappings.end(), allows)) continue;
+    return refusal_for_me(*stick);
   }
   std::string waiting;
   for (const Mapping& mapping : rules.mappings) {
-    if (!mapping.names(till_)) continue;
-    if (!mapping.allows(till_)) {
+    if (!mapping.names(claimant_.till)) continue;
+    if (!mapping.allows(claimant_.till)) {
       return "stick " + log::printable(mapping.stick.text()) + " is mapped to till " + till_name +
              " with the certificate " + mapping.fingerprint + ", but this till came with " +
-             till_.fingerprint + "; correct fingerprint in " + rules.file +
+             claimant_.till.fingerprint + "; correct fingerprint in " + rules.file +
              " on the USB server and reload";
     }
     if (!waiting.empty()) waiting += ", ";
@@ -412,7 +479,7 @@ void TillSession::drain_conversations() {
     if (!ended) continue;
     const std::string reason = ended->error ? ended->error->message : "the conversation is over";
     given_back_.insert(current.stay);
-    revoke(stream, reason, false);
+    revoke(stream, {ended->error ? LeaseEnd::failed : LeaseEnd::given_back, reason});
   }
 }
 
@@ -422,14 +489,27 @@ void TillSession::flush() {
   if (!bytes.empty()) stream_->write(std::move(bytes));
 }
 
-void TillSession::close(const std::string& reason) {
+void TillSession::close(TillEnd how, const std::string& reason) {
   if (closing_ || over_) return;
+  left(how, reason);
   closing_ = true;
   hello_timer_.cancel();
-  grants_.clear();
   endpoint_.send_control(link::Goodbye{reason}, loop_.now());
   flush();
   close_stream();
+}
+
+void TillSession::drop_grants(LeaseEnd why) {
+  for (auto& [stream, grant] : grants_) grant.conversation->ends_because(why);
+  grants_.clear();
+}
+
+// The sticks are free, and whoever keeps account hears of the till's end after that of its leases.
+void TillSession::left(TillEnd how, const std::string& why) {
+  if (std::exchange(left_, true)) return;
+  drop_grants(lease_end(how));
+  if (greeted_) registry_.forget_session(claimant_.session);
+  events_.left(how, why);
 }
 
 void TillSession::close_stream() {
@@ -446,14 +526,14 @@ void TillSession::close_stream() {
 void TillSession::disconnect(const std::string& reason) {
   if (closing_ || over_) return;
   log::warning("till " + name_ + " is disconnected: " + reason);
-  close(reason);
+  close(TillEnd::turned_out, reason);
 }
 
 void TillSession::over() {
   if (over_) return;
+  left(TillEnd::lost, "its connection ended");
   over_ = true;
   closing_ = true;
-  grants_.clear();
   link_deadline_.cancel();
   close_timer_.cancel();
   hello_timer_.cancel();
@@ -466,10 +546,14 @@ void TillSession::over() {
 
 LeaseRecord TillSession::lease_record() const {
   LeaseRecord record;
-  record.till = log::printable(till_.name);
+  record.till = log::printable(claimant_.till.name);
   record.address = address_;
-  record.session = session_;
   return record;
+}
+
+TillStatus TillSession::status() const {
+  return {claimant_.till,  claimant_.session,          address_,
+          claimant_.facts, waiting_since_.has_value(), endpoint_.round_trip()};
 }
 
 }  // namespace tillbridge::server

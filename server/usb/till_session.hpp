@@ -20,10 +20,11 @@
 
 namespace tillbridge::server {
 
-/// A stick is offered (Granted) as soon as it is mapped, plugged in and free; the lease begins when
-/// the till imports it on the stream of that grant. A stick that the till gave back (Released), or
-/// whose conversation failed, is offered again after the till's next Hello, so that a till which
-/// cannot use a stick does not go round in circles.
+/// A stick is offered (Granted) as soon as it is mapped, plugged in and free: its owner decides
+/// between several tills that it is mapped to. The lease begins when the till imports it on the
+/// stream of that grant. A stick that the till gave back (Released), or whose conversation failed,
+/// is offered again after the till's next Hello, so that a till which cannot use a stick does not
+/// go round in circles.
 ///
 /// A connection that is lost without a word, with sticks in use or on offer, is waited for up to
 /// the grace time: leases, conversations and running transfers stay, and nobody else gets the
@@ -39,7 +40,11 @@ class TillSession {
     /// till.
     std::function<void()> greeted;
     /// Its connection is lost, and it is waited for from now on.
-    std::function<void()> waiting;
+    std::function<void(const std::string& cause)> waiting;
+    /// Its connection came back.
+    std::function<void()> back;
+    /// Once: it is no session any more, and has no stick.
+    std::function<void(TillEnd how, const std::string& why)> left;
     /// Once, from the loop and never from within a call: the session is over; destroy this.
     std::function<void()> closed;
   };
@@ -58,12 +63,18 @@ class TillSession {
   void attach(std::unique_ptr<transport::Stream> stream, ByteView first_bytes);
   /// Does not wait any longer.
   void give_up(const std::string& reason);
-  /// Sticks, mapping or leases changed.
-  void refresh();
+  /// Sticks, mapping or leases changed: first all sessions let go what is not theirs any more, then
+  /// what is free is offered, then those that got nothing hear why.
+  void withdraw();
+  [[nodiscard]] bool accepts(const PresentStick& stick, const Mapping& mapping) const;
+  void offer(const PresentStick& stick);
+  /// Takes an offer back that the till let lie; it is not offered to it again until its next Hello.
+  void retract(StayId stay, const std::string& reason);
+  void settle();
   /// Ends all leases at once, says goodbye and closes once that is sent.
-  void close(const std::string& reason);
+  void close(TillEnd how, const std::string& reason);
 
-  [[nodiscard]] const TillIdentity& till() const noexcept { return till_; }
+  [[nodiscard]] const TillIdentity& till() const noexcept { return claimant_.till; }
   [[nodiscard]] bool greeted() const noexcept { return greeted_; }
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   /// Of the connection, or of the last one.
@@ -75,6 +86,7 @@ class TillSession {
   [[nodiscard]] bool can_resume() const noexcept {
     return greeted_ && !closing_ && grace_ > Duration(0) && endpoint_.can_resume();
   }
+  [[nodiscard]] TillStatus status() const;
   /// Since when it is without a connection.
   [[nodiscard]] std::optional<Instant> waiting_since() const noexcept { return waiting_since_; }
 
@@ -82,6 +94,7 @@ class TillSession {
   struct Grant {
     StayId stay = 0;
     std::string busid;
+    std::unique_ptr<Offer> offer;  // lives as long as the grant
     std::unique_ptr<Conversation> conversation;
   };
   struct HeldInput {
@@ -98,13 +111,15 @@ class TillSession {
   void handle_control(const link::ControlMessage& message);
   void hello(const link::Hello& message);
   void data(link::StreamId stream, Bytes bytes);
-  void offer(const PresentStick& stick);
-  void revoke(link::StreamId stream, const std::string& reason, bool unplugged);
+  void revoke(link::StreamId stream, const Withdrawal& why);
+  void drop_grants(LeaseEnd why);
+  void left(TillEnd how, const std::string& why);
   void say_nothing_for_you();
   [[nodiscard]] std::string nothing_message() const;
   void drain_conversations();
   void flush();
   [[nodiscard]] bool has_room() const;
+  [[nodiscard]] std::string refusal_for_me(const PresentStick& stick) const;
   void disconnect(const std::string& reason);
   void close_stream();
   void over();
@@ -115,7 +130,6 @@ class TillSession {
   Duration grace_;
   std::unique_ptr<transport::Stream> stream_;  // nullptr while it is waited for
   Events events_;
-  TillIdentity till_;
   std::string address_;
   std::string name_;  // "kasse-03 at 192.0.2.7:51344", for the log
   link::Endpoint endpoint_{link::Side::server};
@@ -124,9 +138,9 @@ class TillSession {
   transport::Timer hello_timer_;
   transport::Timer grace_timer_;
   std::optional<Instant> waiting_since_;
-  bool greeted_ = false, closing_ = false, over_ = false;
+  bool greeted_ = false, closing_ = false, over_ = false, left_ = false;
   bool reading_paused_ = false, pump_scheduled_ = false;
-  std::string session_;
+  Claimant claimant_;
   std::map<link::StreamId, Grant> grants_;
   link::StreamId next_stream_ = 1;
   std::set<StayId> given_back_;

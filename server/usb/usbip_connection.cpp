@@ -32,14 +32,16 @@ UsbipConnection::UsbipConnection(transport::Loop& loop, StickRegistry& registry,
       registry_(registry),
       stream_(std::move(stream)),
       closed_(std::move(closed)),
-      till_{TillIdentity::Kind::usbip_address, host_of(stream_->peer().address), ""},
+      claimant_({TillIdentity::Kind::usbip_address, host_of(stream_->peer().address), ""}, {},
+                std::string(Mapping::usbip_prefix) + host_of(stream_->peer().address)),
       timer_(loop),
       conversation_(std::make_unique<Conversation>(
-          registry, till_,
+          registry, claimant_,
           Conversation::Owner{[this] { schedule_pump(); },
                               [this] {
                                 LeaseRecord record;
-                                record.till = std::string(Mapping::usbip_prefix) + till_.name;
+                                record.till =
+                                    std::string(Mapping::usbip_prefix) + claimant_.till.name;
                                 record.address = stream_->peer().address;
                                 return record;
                               },
@@ -49,7 +51,7 @@ UsbipConnection::UsbipConnection(transport::Loop& loop, StickRegistry& registry,
 UsbipConnection::~UsbipConnection() = default;
 
 void UsbipConnection::start() {
-  timer_.arm(loop_.now() + request_within, [this] { close(); });
+  timer_.arm(loop_.now() + request_within, [this] { close(LeaseEnd::failed); });
   stream_->start({[this](ByteView bytes) {
                     if (closing_) return;
                     conversation_->receive(bytes);
@@ -68,18 +70,22 @@ void UsbipConnection::start() {
 void UsbipConnection::refresh() {
   if (stay_ == 0 || closing_ || over_) return;
   const PresentStick* stick = registry_.find(stay_);
-  if (stick != nullptr && stick->exported_to(till_)) return;
+  if (stick != nullptr && stick->exported_to(claimant_)) {
+    conversation_->follow(*stick);
+    return;
+  }
   // USB/IP has no word for it: the client sees "gone" on all that ran, and then the end of the
   // connection.
   pump();
-  log::info("USB/IP client " + stream_->peer().address + " loses its stick: " +
-            (stick == nullptr ? "it was unplugged" : "it is not mapped to this address any more"));
-  close();
+  const Withdrawal why = withdrawal_of(stick, claimant_);
+  log::info("USB/IP client " + stream_->peer().address + " loses its stick: " + why.reason);
+  close(why.end);
 }
 
-void UsbipConnection::close() {
+void UsbipConnection::close(LeaseEnd why) {
   if (closing_ || over_) return;
   closing_ = true;
+  if (conversation_) conversation_->ends_because(why);
   conversation_.reset();
   timer_.arm(loop_.now() + close_within, [this] { over(); });
   stream_->close();
@@ -107,7 +113,7 @@ void UsbipConnection::pump() {
     if (ended->error) {
       log::warning("USB/IP client " + stream_->peer().address + ": " + ended->error->message);
     }
-    close();
+    close(ended->error ? LeaseEnd::failed : LeaseEnd::given_back);
     return;
   }
   if (!reading_paused_ && stream_->queued_bytes() >= transport::Stream::write_queue_high_water) {
@@ -120,6 +126,7 @@ void UsbipConnection::over() {
   if (over_) return;
   over_ = true;
   closing_ = true;
+  if (conversation_) conversation_->ends_because(LeaseEnd::till_left);
   conversation_.reset();
   timer_.cancel();
   // A copy of the callback: it destroys this object and with it the original.
@@ -130,7 +137,7 @@ void UsbipConnection::over() {
 
 Result<StayId> UsbipConnection::choose(const std::string& busid) {
   for (const PresentStick* stick : registry_.sticks()) {
-    if (!stick->exported_to(till_)) continue;
+    if (!stick->exported_to(claimant_)) continue;
     if (stick->arrival.busid == busid || stick->identity.busid() == busid) {
       stay_ = stick->stay;
       return stay_;
@@ -138,13 +145,13 @@ Result<StayId> UsbipConnection::choose(const std::string& busid) {
   }
   return fail(ErrorCode::refused, "no stick '" + log::printable(busid) +
                                       "' is mapped to this address; map it with till = \"usbip:" +
-                                      till_.name + "\" in " + registry_.rules().file);
+                                      claimant_.till.name + "\" in " + registry_.rules().file);
 }
 
 std::vector<usb::DeviceDescription> UsbipConnection::list() const {
   std::vector<usb::DeviceDescription> devices;
   for (const PresentStick* stick : registry_.sticks()) {
-    if (!stick->exported_to(till_)) continue;
+    if (!stick->exported_to(claimant_)) continue;
     devices.push_back(stick->arrival.description);
     devices.back().path = stick->arrival.busid;
   }

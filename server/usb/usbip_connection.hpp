@@ -31,7 +31,9 @@ class UsbipConnection {
   /// Sticks or mapping changed: ends a lease that is not allowed any more.
   void refresh();
   /// Ends a lease at once; what was answered before is still sent.
-  void close();
+  void close(LeaseEnd why);
+  /// The stick that it has; 0 is none.
+  [[nodiscard]] StayId stay() const noexcept { return stay_; }
 
  private:
   void schedule_pump();
@@ -44,7 +46,7 @@ class UsbipConnection {
   StickRegistry& registry_;
   std::unique_ptr<transport::Stream> stream_;
   std::function<void()> closed_;
-  TillIdentity till_;
+  Claimant claimant_;
   transport::Timer timer_;
   std::unique_ptr<Conversation> conversation_;  // none once closing
   StayId stay_ = 0;                             // imported; 0 is none

@@ -154,26 +154,30 @@ TEST_F(RegistryTest, AnUnmappedStickSaysHowToMapIt) {
 TEST_F(RegistryTest, AFingerprintPinsTheCertificate) {
   start({{serial_a.c_str()}}, {mapping(serial_a, "kasse-01", "cc")});
   EXPECT_FALSE(stick(0).exported_to(kasse_1));
-  EXPECT_TRUE(stick(0).exported_to({TillIdentity::Kind::certificate, "kasse-01", "cc"}));
+  EXPECT_TRUE(
+      stick(0).exported_to(TillIdentity{TillIdentity::Kind::certificate, "kasse-01", "cc"}));
 }
 
 TEST_F(RegistryTest, PlainUsbipClientsAndTillsDoNotMix) {
   start({{serial_a.c_str()}, {serial_b.c_str()}},
         {mapping(serial_a, "usbip:192.0.2.7"), mapping(serial_b, "usbip:*")});
   EXPECT_TRUE(stick(0).exported_to(office_pc));
-  EXPECT_FALSE(stick(0).exported_to({TillIdentity::Kind::usbip_address, "192.0.2.8", ""}));
+  EXPECT_FALSE(
+      stick(0).exported_to(TillIdentity{TillIdentity::Kind::usbip_address, "192.0.2.8", ""}));
   EXPECT_TRUE(stick(1).exported_to(office_pc));
   // A certificate cannot claim to be an address, nor the other way round.
-  EXPECT_FALSE(stick(0).exported_to({TillIdentity::Kind::certificate, "usbip:192.0.2.7", "aa"}));
-  EXPECT_FALSE(stick(1).exported_to({TillIdentity::Kind::certificate, "usbip:*", "aa"}));
-  EXPECT_FALSE(stick(1).exported_to({TillIdentity::Kind::certificate, "*", "aa"}));
+  EXPECT_FALSE(
+      stick(0).exported_to(TillIdentity{TillIdentity::Kind::certificate, "usbip:192.0.2.7", "aa"}));
+  EXPECT_FALSE(
+      stick(1).exported_to(TillIdentity{TillIdentity::Kind::certificate, "usbip:*", "aa"}));
+  EXPECT_FALSE(stick(1).exported_to(TillIdentity{TillIdentity::Kind::certificate, "*", "aa"}));
 }
 
 TEST_F(RegistryTest, TheSecondOfTwoSticksWithOneIdentityIsRefusedUntilTheFirstLeaves) {
   start({{serial_a.c_str()}, {serial_a.c_str()}}, {mapping("1209:0001:" + serial_a, "kasse-01")});
   EXPECT_TRUE(stick(0).exported_to(kasse_1));
   ASSERT_TRUE(stick(1).refusal);
-  EXPECT_THAT(*stick(1).refusal, HasSubstr("same identity"));
+  EXPECT_THAT(stick(1).refusal->text(), HasSubstr("same identity"));
   EXPECT_EQ(bench_.logged("! stick"), 1U) << bench_.log_text();
   ASSERT_TRUE(source_->unplug("simulated-1").ok());
   ASSERT_EQ(registry_.sticks().size(), 1U);
@@ -184,7 +188,7 @@ TEST_F(RegistryTest, ABareSerialThatFitsTwoModelsIsRefused) {
   start({{serial_a.c_str(), 1}, {serial_a.c_str(), 3}}, {mapping(serial_a, "kasse-01")});
   EXPECT_TRUE(stick(0).exported_to(kasse_1));
   ASSERT_TRUE(stick(1).refusal);
-  EXPECT_THAT(*stick(1).refusal, HasSubstr("write VID:PID:SERIAL"));
+  EXPECT_THAT(stick(1).refusal->text(), HasSubstr("write VID:PID:SERIAL"));
   apply(
       {mapping("1209:0001:" + serial_a, "kasse-01"), mapping("1209:0003:" + serial_a, "kasse-02")});
   EXPECT_TRUE(stick(0).exported_to(kasse_1));

@@ -5,7 +5,7 @@
 
 #include "bench.hpp"
 #include "channel/usb/requests.hpp"
-#include "server/usb/daemon.hpp"
+#include "server/usb/usb_server.hpp"
 #include "test_till.hpp"
 #include "tests/unit/link/link_pair.hpp"
 
@@ -41,19 +41,19 @@ class ServerTest : public ::testing::Test {
     test::write_file(file_, config_text(tables, sticks));
     auto config = load_config(file_);
     ASSERT_TRUE(config.ok()) << config.error().message;
-    daemon_ = std::make_unique<Daemon>(bench_.loop, *config);
-    const auto failure = daemon_->start();
+    server_ = std::make_unique<UsbServer>(bench_.loop, *config);
+    const auto failure = server_->start();
     ASSERT_FALSE(failure) << failure->error.message;
     bench_.run_what_is_due();
   }
 
   void reload(const std::string& tables) {
     test::write_file(file_, config_text(tables));
-    daemon_->reload();
+    server_->reload();
   }
 
   std::unique_ptr<TestTill> till(const std::string& name) {
-    return std::make_unique<TestTill>(bench_, daemon_->link_port(), name);
+    return std::make_unique<TestTill>(bench_, server_->link_port(), name);
   }
 
   bool until(const std::function<bool()>& condition) { return bench_.run_until(condition); }
@@ -63,7 +63,7 @@ class ServerTest : public ::testing::Test {
   test::Bench bench_;
   test::TemporaryFolder folder_;
   std::filesystem::path file_ = folder_ / "tillbridged.toml";
-  std::unique_ptr<Daemon> daemon_;
+  std::unique_ptr<UsbServer> server_;
 };
 
 TEST_F(ServerTest, ATillReadsItsStick) {
@@ -90,7 +90,7 @@ TEST_F(ServerTest, ATillReadsItsStick) {
   EXPECT_EQ(bench_.logged("lease begun: stick 1209:0001:" + serial_a + " for till kasse-01"), 1U);
   EXPECT_EQ(bench_.logged("user shop\\anna on ts1 from pos"), 2U)
       << "at the connection and in the lease";
-  EXPECT_EQ(daemon_->status(), "2 sticks, 1 in use, 1 till connected");
+  EXPECT_EQ(server_->status(), "2 sticks, 1 in use, 1 till connected");
 }
 
 TEST_F(ServerTest, EachTillSeesOnlyItsOwn) {
@@ -137,12 +137,12 @@ TEST_F(ServerTest, ATillWithoutMappingHearsWhatToDo) {
 
 TEST_F(ServerTest, AMappedStickThatIsNotThereComesWhenItIsPluggedIn) {
   start(map(serial_a, "kasse-01"));
-  ASSERT_TRUE(daemon_->simulated()->unplug(serial_a).ok());
+  ASSERT_TRUE(server_->simulated()->unplug(serial_a).ok());
   const auto kasse = till("kasse-01");
   kasse->hello();
   ASSERT_TRUE(until([&] { return !kasse->nothing.empty(); }));
   EXPECT_THAT(kasse->nothing[0], HasSubstr("is not plugged in"));
-  ASSERT_TRUE(daemon_->simulated()->plug(serial_a).ok());
+  ASSERT_TRUE(server_->simulated()->plug(serial_a).ok());
   ASSERT_TRUE(until([&] { return !kasse->granted.empty(); }));
 }
 
@@ -160,14 +160,14 @@ TEST_F(ServerTest, UnpluggedInTheMiddleOfATransfer) {
   kasse->submit(stream, read);
   // A control transfer behind it: once it is answered, the read is at the stick.
   ASSERT_TRUE(kasse->transfer(stream, usb::control_transfer(51, usb::get_descriptor(1, 0, 0, 18))));
-  ASSERT_TRUE(daemon_->simulated()->unplug(serial_a).ok());
+  ASSERT_TRUE(server_->simulated()->unplug(serial_a).ok());
   ASSERT_TRUE(until([&] { return !kasse->revoked.empty(); }));
   EXPECT_TRUE(kasse->revoked[0].unplugged);
   EXPECT_EQ(kasse->revoked[0].stream, stream);
   EXPECT_EQ(kasse->completed(stream, 50), usb::TransferStatus::device_gone)
       << "before the revocation";
   EXPECT_FALSE(kasse->closed) << "the link goes on";
-  ASSERT_TRUE(daemon_->simulated()->plug(serial_a).ok());
+  ASSERT_TRUE(server_->simulated()->plug(serial_a).ok());
   ASSERT_TRUE(until([&] { return kasse->granted.size() == 2; }));
   EXPECT_NE(kasse->granted[1].stream, stream) << "a stream number is never used twice";
   const auto& again = kasse->import(kasse->granted[1].stream, kasse->granted[1].busid);
@@ -327,7 +327,7 @@ TEST_F(ServerTest, SaysGoodbyeWhenItEnds) {
   const auto kasse = till("kasse-01");
   ASSERT_TRUE(kasse->connect_and_import());
   bool stopped = false;
-  daemon_->stop([&] {
+  server_->stop([&] {
     stopped = true;
     bench_.poke();
   });
@@ -342,14 +342,14 @@ TEST_F(ServerTest, CannotListenWhereSomebodyElseDoes) {
   std::string text = config_text("");
   const std::string any = "[link]\nlisten = \"127.0.0.1:0\"";
   text.replace(text.find(any), any.size(),
-               "[link]\nlisten = \"127.0.0.1:" + std::to_string(daemon_->link_port()) + "\"");
+               "[link]\nlisten = \"127.0.0.1:" + std::to_string(server_->link_port()) + "\"");
   const auto config = parse_config(text, file_);
   ASSERT_TRUE(config.ok()) << config.error().message;
-  Daemon second(bench_.loop, *config);
+  UsbServer second(bench_.loop, *config);
   const auto failure = second.start();
   ASSERT_TRUE(failure);
   EXPECT_EQ(failure->code, ExitCode::cannot_listen);
-  EXPECT_THAT(failure->error.message, HasSubstr(std::to_string(daemon_->link_port())));
+  EXPECT_THAT(failure->error.message, HasSubstr(std::to_string(server_->link_port())));
 }
 
 // --- lost connections
@@ -376,8 +376,8 @@ TEST_F(ServerTest, ALostConnectionIsASlowMoment) {
   kasse->cut();
   ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
   EXPECT_EQ(bench_.logged("is kept for it for up to 60 s"), 1U) << bench_.log_text();
-  EXPECT_EQ(daemon_->status(), "2 sticks, 1 in use, 0 tills connected, 1 till waited for");
-  EXPECT_TRUE(daemon_->registry().sticks().at(0)->lease->record().away_since.has_value());
+  EXPECT_EQ(server_->status(), "2 sticks, 1 in use, 0 tills connected, 1 till waited for");
+  EXPECT_TRUE(server_->registry().sticks().at(0)->lease->record().away_since.has_value());
   kasse->submit(stream, usb::control_transfer(52, usb::get_descriptor(1, 0, 0, 18)));  // waits
   kasse->reconnect();
   ASSERT_TRUE(until([&] { return kasse->completed(stream, 52).has_value(); })) << bench_.log_text();
@@ -391,7 +391,7 @@ TEST_F(ServerTest, ALostConnectionIsASlowMoment) {
   EXPECT_EQ(kasse->granted.size(), 1U);
   EXPECT_TRUE(kasse->revoked.empty());
   EXPECT_EQ(bench_.logged("lease begun"), 1U);
-  EXPECT_FALSE(daemon_->registry().sticks().at(0)->lease->record().away_since.has_value());
+  EXPECT_FALSE(server_->registry().sticks().at(0)->lease->record().away_since.has_value());
   kasse->say(link::Goodbye{"the session has ended"});
   ASSERT_TRUE(until([&] { return bench_.logged("lease ended") == 1; }));
   EXPECT_EQ(bench_.logged("1 time without a connection"), 1U) << bench_.log_text();
@@ -443,11 +443,11 @@ TEST_F(ServerTest, ARestartedServerBeginsANewSession) {
   start(map(serial_a, "kasse-01"));
   const auto kasse = till("kasse-01");
   ASSERT_TRUE(kasse->connect_and_import());
-  daemon_.reset();  // as if killed
+  server_.reset();  // as if killed
   ASSERT_TRUE(until([&] { return kasse->closed; }));
   kasse->cut();
   start(map(serial_a, "kasse-01"));
-  kasse->reconnect(daemon_->link_port());
+  kasse->reconnect(server_->link_port());
   ASSERT_TRUE(until([&] { return kasse->resumed.size() == 2; }));
   EXPECT_FALSE(kasse->resumed[1]);
   EXPECT_TRUE(kasse->connect_and_import());
@@ -475,7 +475,7 @@ TEST_F(ServerTest, ASessionBelongsToTheCertificateThatOpenedIt) {
   for (const bool away : {false, true}) {
     if (away) kasse->cut();
     for (const std::string name : {"kasse-02", "kasse-01-old"}) {
-      TestTill thief(bench_, daemon_->link_port(), name, kasse->session());
+      TestTill thief(bench_, server_->link_port(), name, kasse->session());
       ASSERT_TRUE(until([&] { return thief.closed; }));
       ASSERT_TRUE(thief.failed);
       EXPECT_THAT(*thief.failed, HasSubstr("belongs to another certificate"));
@@ -494,7 +494,7 @@ TEST_F(ServerTest, AnOlderConnectionThatComesLateIsTurnedAway) {
   const auto kasse = till("kasse-01");
   ASSERT_TRUE(kasse->connect_and_import());
   // A fresh endpoint counts its connections from 1 again: as late as can be.
-  TestTill late(bench_, daemon_->link_port(), "kasse-01", kasse->session());
+  TestTill late(bench_, server_->link_port(), "kasse-01", kasse->session());
   ASSERT_TRUE(until([&] { return late.closed; }));
   ASSERT_TRUE(late.failed);
   EXPECT_THAT(*late.failed, HasSubstr("a newer connection of its session is here"));
@@ -539,7 +539,7 @@ TEST_F(ServerTest, AClaimThatCannotBeTrueIsRefusedAndEndsTheSession) {
   ASSERT_TRUE(kasse->connect_and_import());
   kasse->cut();
   ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
-  RawTill liar(bench_, daemon_->link_port(), "kasse-01",
+  RawTill liar(bench_, server_->link_port(), "kasse-01",
                tillbridge::test::frame(
                    1, 0, 9, tillbridge::test::hello_payload(1, 0, kasse->session(), 1'000'000)));
   ASSERT_TRUE(until([&] { return liar.closed && bench_.logged("lease ended") == 1; }));
@@ -553,13 +553,13 @@ TEST_F(ServerTest, AClaimThatCannotBeTrueIsRefusedAndEndsTheSession) {
 
 TEST_F(ServerTest, WhoeverSaysNoHelloHearsSo) {
   start(map(serial_a, "kasse-01"));
-  RawTill stranger(bench_, daemon_->link_port(), "kasse-01", {'G', 'E', 'T', ' ', '/'});
-  RawTill other_version(bench_, daemon_->link_port(), "kasse-01",
+  RawTill stranger(bench_, server_->link_port(), "kasse-01", {'G', 'E', 'T', ' ', '/'});
+  RawTill other_version(bench_, server_->link_port(), "kasse-01",
                         tillbridge::test::frame(1, 0, 1, tillbridge::test::hello_payload(9)));
   ASSERT_TRUE(until([&] { return other_version.closed; }));
   EXPECT_THAT(other_version.heard, HasSubstr("update the USB server"));
   EXPECT_FALSE(stranger.closed) << "five bytes are no frame yet";
-  EXPECT_EQ(daemon_->status(), "2 sticks, 0 in use, 0 tills connected");
+  EXPECT_EQ(server_->status(), "2 sticks, 0 in use, 0 tills connected");
 }
 
 TEST_F(ServerTest, WhatChangesWhileATillIsAwayReachesItWhenItIsBack) {
@@ -572,7 +572,7 @@ TEST_F(ServerTest, WhatChangesWhileATillIsAwayReachesItWhenItIsBack) {
   ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
   reload(map(serial_b, "kasse-01") + map(serial_a, "kasse-02"));
   ASSERT_TRUE(until([&] { return !other->granted.empty(); })) << "the admin's word counts at once";
-  ASSERT_TRUE(daemon_->simulated()->unplug(serial_b).ok());
+  ASSERT_TRUE(server_->simulated()->unplug(serial_b).ok());
   kasse->reconnect();
   ASSERT_TRUE(until([&] { return kasse->revoked.size() == 2; }));
   EXPECT_TRUE(kasse->resumed[1]);
@@ -587,7 +587,7 @@ TEST_F(ServerTest, StoppingDoesNotWaitForTillsThatAreAway) {
   kasse->cut();
   ASSERT_TRUE(until([&] { return bench_.logged("connection lost") == 1; }));
   bool stopped = false;
-  daemon_->stop([&] {
+  server_->stop([&] {
     stopped = true;
     bench_.poke();
   });
@@ -633,7 +633,7 @@ constexpr std::size_t import_reply_bytes = usbip::OperationHeader::size + usbip:
 TEST_F(ServerTest, PlainUsbipShowsOnlyWhatIsMappedToIt) {
   start(map(serial_a, "usbip:127.0.0.1") + map(serial_b, "kasse-01"));
   EXPECT_EQ(bench_.logged("neither encrypted nor authenticated"), 1U);
-  UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_device_list_request());
+  UsbipClient client(bench_, server_->usbip_port(), usbip::encode_device_list_request());
   ASSERT_TRUE(until([&] { return client.closed; }));
   const std::string text(client.received.begin(), client.received.end());
   EXPECT_THAT(text, HasSubstr("simulated-1"));
@@ -643,7 +643,7 @@ TEST_F(ServerTest, PlainUsbipShowsOnlyWhatIsMappedToIt) {
 TEST_F(ServerTest, PlainUsbipImportsByPortAndByIdentity) {
   start(map(serial_a, "usbip:*"));
   for (const std::string busid : {"simulated-1", "1209:0001:5A2F00000001"}) {
-    UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_import_request(busid));
+    UsbipClient client(bench_, server_->usbip_port(), usbip::encode_import_request(busid));
     ASSERT_TRUE(
         until([&] { return client.closed || client.received.size() >= import_reply_bytes; }));
     const auto header = usbip::decode_operation_header(
@@ -658,7 +658,7 @@ TEST_F(ServerTest, PlainUsbipImportsByPortAndByIdentity) {
     EXPECT_EQ(record->speed, 3U);
     const std::size_t leases = bench_.logged("lease begun");
     // A second client while the first has it.
-    UsbipClient second(bench_, daemon_->usbip_port(), usbip::encode_import_request(busid));
+    UsbipClient second(bench_, server_->usbip_port(), usbip::encode_import_request(busid));
     ASSERT_TRUE(until([&] { return second.closed; }));
     EXPECT_EQ(bench_.logged("lease begun"), leases);
     EXPECT_NE(usbip::decode_operation_header(
@@ -670,7 +670,7 @@ TEST_F(ServerTest, PlainUsbipImportsByPortAndByIdentity) {
 
 TEST_F(ServerTest, PlainUsbipLosesAStickThatIsMappedAway) {
   start(map(serial_a, "usbip:*"));
-  UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_import_request("simulated-1"));
+  UsbipClient client(bench_, server_->usbip_port(), usbip::encode_import_request("simulated-1"));
   ASSERT_TRUE(until([&] { return client.received.size() >= import_reply_bytes; }));
   reload(map(serial_a, "kasse-01"));
   ASSERT_TRUE(until([&] { return client.closed; }));
@@ -679,7 +679,7 @@ TEST_F(ServerTest, PlainUsbipLosesAStickThatIsMappedAway) {
 
 TEST_F(ServerTest, PlainUsbipRefusesTheSticksOfTills) {
   start(map(serial_a, "kasse-01"));
-  UsbipClient client(bench_, daemon_->usbip_port(), usbip::encode_import_request("simulated-1"));
+  UsbipClient client(bench_, server_->usbip_port(), usbip::encode_import_request("simulated-1"));
   ASSERT_TRUE(until([&] { return client.closed; }));
   EXPECT_EQ(bench_.logged("lease begun"), 0U);
   EXPECT_EQ(bench_.logged("no stick 'simulated-1' is mapped to this address"), 1U);

@@ -1,4 +1,4 @@
-#include "server/usb/daemon.hpp"
+#include "server/usb/usb_server.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +14,9 @@ namespace tillbridge::server {
 namespace {
 
 constexpr Duration stop_within = std::chrono::seconds(3);
+/// A till that was offered a stick takes it at once. After this long one that waits for the same
+/// stick gets it.
+constexpr Duration offer_within = std::chrono::seconds(30);
 
 std::string count_text(std::size_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
@@ -21,21 +24,29 @@ std::string count_text(std::size_t count, const std::string& what) {
 
 }  // namespace
 
-Daemon::Daemon(transport::Loop& loop, Config config)
-    : loop_(loop), config_(std::move(config)), registry_(loop), stop_timer_(loop) {}
+UsbServer::UsbServer(transport::Loop& loop, Config config)
+    : loop_(loop),
+      config_(std::move(config)),
+      registry_(loop),
+      offer_timer_(loop),
+      stop_timer_(loop) {}
 
-Daemon::~Daemon() = default;
+UsbServer::~UsbServer() = default;
 
-std::optional<StartFailure> Daemon::start() {
+std::optional<StartFailure> UsbServer::start() {
   registry_.watch([this] { refresh(); });
-  registry_.apply(config_.rules);
+  if (rules_changed_) {
+    rules_changed_(config_.rules);
+  } else {
+    apply(config_.rules);
+  }
   if (auto failure = make_simulation()) return failure;
   if (config_.libusb) registry_.add(std::make_unique<LibusbSource>(loop_));
   registry_.start();
   return listen();
 }
 
-std::optional<StartFailure> Daemon::make_simulation() {
+std::optional<StartFailure> UsbServer::make_simulation() {
   std::vector<std::unique_ptr<simulator::Device>> devices;
   for (const simulator::DeviceOptions& options : config_.simulated) {
     auto device = simulator::make_device(options);
@@ -64,7 +75,7 @@ std::optional<StartFailure> Daemon::make_simulation() {
   return std::nullopt;
 }
 
-std::optional<StartFailure> Daemon::listen() {
+std::optional<StartFailure> UsbServer::listen() {
   const Config::Link& link = config_.link;
   auto tls = transport::TlsContext::load({link.certificate, link.key, link.authority},
                                          transport::TlsContext::Side::server, link::alpn);
@@ -72,8 +83,9 @@ std::optional<StartFailure> Daemon::listen() {
   auto acceptor = transport::Acceptor::listen(
       loop_, link.listen.host, link.listen.port, *tls,
       {[this](std::unique_ptr<transport::Stream> stream) { accept_till(std::move(stream)); },
-       [](const std::string& address, const Error& error) {
+       [this](const std::string& address, const Error& error) {
          log::warning("connection from " + address + " is refused: " + error.message);
+         observer_->connection_refused(address, {}, error.message);
        }});
   if (!acceptor) return StartFailure{ExitCode::cannot_listen, acceptor.error()};
   link_acceptor_ = std::move(*acceptor);
@@ -101,7 +113,11 @@ std::optional<StartFailure> Daemon::listen() {
   return std::nullopt;
 }
 
-void Daemon::accept_till(std::unique_ptr<transport::Stream> stream) {
+void UsbServer::accept_till(std::unique_ptr<transport::Stream> stream) {
+  if (registry_.rules().revoked.contains(stream->peer().fingerprint)) {
+    turn_away(*stream, "the administrator revoked its certificate; pair this till anew");
+    return;
+  }
   if (tills_.size() + callers_.size() >= limits::tills_per_server) {
     log::warning("till " + log::printable(stream->peer().name) + " at " + stream->peer().address +
                  " is turned away: " + count_text(tills_.size() + callers_.size(), "till") +
@@ -123,9 +139,13 @@ void Daemon::accept_till(std::unique_ptr<transport::Stream> stream) {
 }
 
 // A session belongs to the certificate that opened it: its id alone proves nothing.
-void Daemon::identified(std::unique_ptr<transport::Stream> stream,
-                        const Result<link::Caller>& caller, const Bytes& first_bytes) {
+void UsbServer::identified(std::unique_ptr<transport::Stream> stream,
+                           const Result<link::Caller>& caller, const Bytes& first_bytes) {
   if (stopped_) return;
+  if (registry_.rules().revoked.contains(stream->peer().fingerprint)) {
+    turn_away(*stream, "the administrator revoked its certificate; pair this till anew");
+    return;
+  }
   for (const auto& till : tills_) {
     if (!caller || till->closing() || till->id() != caller->session) continue;
     if (till->till().fingerprint != stream->peer().fingerprint) {
@@ -145,12 +165,25 @@ void Daemon::identified(std::unique_ptr<transport::Stream> stream,
   begin_session(std::move(stream), first_bytes);
 }
 
-void Daemon::begin_session(std::unique_ptr<transport::Stream> stream, const Bytes& first_bytes) {
+void UsbServer::begin_session(std::unique_ptr<transport::Stream> stream, const Bytes& first_bytes) {
   tills_.emplace_back();
   const auto place = std::prev(tills_.end());
   *place = std::make_unique<TillSession>(
       loop_, registry_, stream->peer(), config_.link.resume_grace,
-      TillSession::Events{[this, place] { take_over(**place); }, [this] { limit_waiting(); },
+      TillSession::Events{[this, place] {
+                            take_over(**place);
+                            observer_->till_connected((*place)->status());
+                          },
+                          [this, place](const std::string& cause) {
+                            observer_->till_lost((*place)->status(), cause);
+                            limit_waiting();
+                          },
+                          [this, place] { observer_->till_back((*place)->status()); },
+                          [this, place](TillEnd how, const std::string& why) {
+                            if ((*place)->greeted()) {
+                              observer_->till_left((*place)->status(), how, why);
+                            }
+                          },
                           [this, place] {
                             tills_.erase(place);
                             finish_if_idle();
@@ -158,15 +191,18 @@ void Daemon::begin_session(std::unique_ptr<transport::Stream> stream, const Byte
   (*place)->attach(std::move(stream), first_bytes);
 }
 
-void Daemon::turn_away(transport::Stream& stream, const std::string& why) {
+void UsbServer::turn_away(transport::Stream& stream, const std::string& why) {
   log::warning("till " + log::printable(stream.peer().name) + " at " + stream.peer().address +
                " is turned away: " + why);
+  observer_->connection_refused(
+      stream.peer().address,
+      {TillIdentity::Kind::certificate, stream.peer().name, stream.peer().fingerprint}, why);
   stream.write(link::Endpoint::refusal(why));
   stream.close();  // goes on in the background
 }
 
 // Each that waits may keep sticks and memory.
-void Daemon::limit_waiting() {
+void UsbServer::limit_waiting() {
   TillSession* longest = nullptr;
   std::size_t waiting = 0;
   for (const auto& till : tills_) {
@@ -180,7 +216,7 @@ void Daemon::limit_waiting() {
 
 // A thin client that was switched off and on again must get its stick back at once, long before
 // anybody notices that its old connection is dead. So the newest connection of a till wins.
-void Daemon::take_over(const TillSession& newest) {
+void UsbServer::take_over(const TillSession& newest) {
   const TillIdentity& till = newest.till();
   for (const auto& other : tills_) {
     if (other.get() == &newest || other->till().name != till.name) continue;
@@ -190,18 +226,18 @@ void Daemon::take_over(const TillSession& newest) {
       const auto pinned = [&](const Mapping& mapping) {
         return mapping.names(till) && !mapping.allows(till);
       };
-      if (std::any_of(config_.rules.mappings.begin(), config_.rules.mappings.end(), pinned))
-        continue;
+      const std::vector<Mapping>& mappings = registry_.rules().mappings;
+      if (std::any_of(mappings.begin(), mappings.end(), pinned)) continue;
     }
     if (!other->closing()) {
       log::info("till " + log::printable(till.name) + ": the connection from " + newest.address() +
                 " takes over from the one from " + other->address());
-      other->close("this till connected anew from " + newest.address());
+      other->close(TillEnd::taken_over, "this till connected anew from " + newest.address());
     }
   }
 }
 
-void Daemon::accept_usbip(std::unique_ptr<transport::Stream> stream) {
+void UsbServer::accept_usbip(std::unique_ptr<transport::Stream> stream) {
   if (usbip_clients_.size() >= limits::tills_per_server) {
     log::warning("USB/IP client " + stream->peer().address +
                  " is turned away: too many connections");
@@ -216,13 +252,83 @@ void Daemon::accept_usbip(std::unique_ptr<transport::Stream> stream) {
   (*place)->start();
 }
 
-void Daemon::refresh() {
-  // Each looks for itself; what one loses is announced by the registry in a further round.
-  for (const auto& till : tills_) till->refresh();
-  for (const auto& client : usbip_clients_) client->refresh();
+void UsbServer::observe(Observer& observer) {
+  observer_ = &observer;
+  registry_.observe(&observer);
 }
 
-void Daemon::reload() {
+void UsbServer::apply(Rules rules) {
+  for (const auto& till : tills_) {
+    if (till->closing() || !rules.revoked.contains(till->till().fingerprint)) continue;
+    log::warning("till " + log::printable(till->till().name) + " at " + till->address() +
+                 " is cut off: its certificate was revoked");
+    till->close(TillEnd::revoked, "the administrator revoked the certificate of this till");
+  }
+  registry_.apply(std::move(rules));
+}
+
+void UsbServer::cut(const std::string& name, TillEnd how, const std::string& reason) {
+  for (const auto& till : tills_) {
+    if (!till->closing() && till->till().name == name) till->close(how, reason);
+  }
+}
+
+std::vector<TillStatus> UsbServer::tills() const {
+  std::vector<TillStatus> all;
+  for (const auto& till : tills_) {
+    if (till->greeted() && !till->closing()) all.push_back(till->status());
+  }
+  return all;
+}
+
+void UsbServer::refresh() {
+  // First all let go what is not theirs any more; what becomes free by that is handed out in a
+  // further round as well, which the registry asks for.
+  for (const auto& till : tills_) till->withdraw();
+  for (const auto& client : usbip_clients_) client->refresh();
+  hand_out();
+  for (const auto& till : tills_) till->settle();
+}
+
+// The first mapping whose till is connected and whose conditions its session fulfils. Nobody who
+// has the stick is pushed out by one that comes before him.
+void UsbServer::hand_out() {
+  offer_timer_.cancel();
+  for (const PresentStick* stick : registry_.sticks()) {
+    if (stick->lease != nullptr || registry_.rules().draining) continue;
+    if (!stick->offer) {
+      if (TillSession* till = first_for(*stick)) till->offer(*stick);
+      continue;
+    }
+    const auto holder = std::find_if(tills_.begin(), tills_.end(), [&](const auto& till) {
+      return till->greeted() && till->status().session == stick->offer->session;
+    });
+    if (holder == tills_.end() || first_for(*stick, holder->get()) == nullptr) continue;
+    if (loop_.now() >= stick->offer->since + offer_within) {
+      (*holder)->retract(stick->stay,
+                         "it was offered and not taken, and another till waits for it");
+    } else {
+      offer_timer_.arm(loop_.now() + offer_within, [this] { refresh(); });
+    }
+  }
+}
+
+TillSession* UsbServer::first_for(const PresentStick& stick, const TillSession* but) {
+  // One whose connection is lost gets what no other wants.
+  for (const bool waiting : {false, true}) {
+    for (const Mapping& mapping : stick.mappings) {
+      for (const auto& till : tills_) {
+        if (till.get() != but && till->waiting_since().has_value() == waiting &&
+            till->accepts(stick, mapping)) {
+          return till.get();
+        }
+      }
+    }
+  }
+  return nullptr;
+}
+
+void UsbServer::reload() {
   auto fresh = load_config(config_.file);
   if (!fresh) {
     log::error("the new configuration is broken and nothing of it is used:\n" +
@@ -240,18 +346,23 @@ void Daemon::reload() {
   config_.log_level = fresh->log_level;
   config_.rules = std::move(fresh->rules);
   log::info("configuration read again: " + count_text(config_.rules.mappings.size(), "mapping"));
-  registry_.apply(config_.rules);
+  if (rules_changed_) {
+    rules_changed_(config_.rules);
+  } else {
+    apply(config_.rules);
+  }
 }
 
-void Daemon::stop(std::function<void()> stopped) {
+void UsbServer::stop(std::function<void()> stopped) {
   if (stopped_) return;
   stopped_ = std::move(stopped);
   log::info("shutting down: " + status());
   link_acceptor_.reset();
   usbip_acceptor_.reset();
   callers_.clear();
-  for (const auto& till : tills_) till->close("the USB server is shut down");
-  for (const auto& client : usbip_clients_) client->close();
+  for (const auto& till : tills_)
+    till->close(TillEnd::server_stopped, "the USB server is shut down");
+  for (const auto& client : usbip_clients_) client->close(LeaseEnd::server_stopped);
   stop_timer_.arm(loop_.now() + stop_within, [this] {
     log::warning("shutting down without waiting any longer for " +
                  count_text(tills_.size() + usbip_clients_.size(), "connection"));
@@ -260,13 +371,13 @@ void Daemon::stop(std::function<void()> stopped) {
   finish_if_idle();
 }
 
-void Daemon::finish_if_idle() {
+void UsbServer::finish_if_idle() {
   if (!stopped_ || !tills_.empty() || !usbip_clients_.empty()) return;
   stop_timer_.cancel();
   std::exchange(stopped_, nullptr)();
 }
 
-std::string Daemon::status() const {
+std::string UsbServer::status() const {
   std::size_t connected = 0;
   std::size_t waiting = 0;
   for (const auto& till : tills_) {

@@ -1,5 +1,5 @@
-// tillbridged as an object: sources, listeners, connections, and what happens when the
-// configuration changes or the process is told to end.
+// Sticks and tills of this machine: sources, listeners, connections, who of several gets a stick,
+// and what happens when the configuration changes or the process is told to end.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "channel/bytes/result.hpp"
 #include "channel/transport/loop.hpp"
@@ -36,16 +37,24 @@ struct StartFailure {
 };
 
 /// Used on the loop's thread, or before it runs. Destroy it after the loop has returned.
-class Daemon {
+class UsbServer {
  public:
-  Daemon(transport::Loop& loop, Config config);
-  ~Daemon();
-  Daemon(const Daemon&) = delete;
-  Daemon& operator=(const Daemon&) = delete;
-  Daemon(Daemon&&) = delete;
-  Daemon& operator=(Daemon&&) = delete;
+  UsbServer(transport::Loop& loop, Config config);
+  ~UsbServer();
+  UsbServer(const UsbServer&) = delete;
+  UsbServer& operator=(const UsbServer&) = delete;
+  UsbServer(UsbServer&&) = delete;
+  UsbServer& operator=(UsbServer&&) = delete;
 
   [[nodiscard]] std::optional<StartFailure> start();
+  /// Hears of sticks, tills and leases from start() on; must outlive this.
+  void observe(Observer& observer);
+  /// Who turns the configuration's rules into those that count, instead of taking them as they are.
+  void on_rules(std::function<void(Rules)> changed) { rules_changed_ = std::move(changed); }
+  /// Replaces the rules; sessions of certificates that are revoked now are cut at once.
+  void apply(Rules rules);
+  /// Ends every session of this till at once.
+  void cut(const std::string& till, TillEnd how, const std::string& reason);
   /// Reads the configuration file again. Mapping, allow-list and log level take effect at once, in
   /// running sessions too; for anything else it says that a restart is needed. A broken file
   /// changes nothing.
@@ -55,7 +64,11 @@ class Daemon {
 
   [[nodiscard]] std::uint16_t link_port() const { return link_acceptor_->port(); }
   [[nodiscard]] std::uint16_t usbip_port() const { return usbip_acceptor_->port(); }
+  [[nodiscard]] StickRegistry& registry() noexcept { return registry_; }
   [[nodiscard]] const StickRegistry& registry() const noexcept { return registry_; }
+  [[nodiscard]] const Config& config() const noexcept { return config_; }
+  /// Every session whose till has said hello.
+  [[nodiscard]] std::vector<TillStatus> tills() const;
   /// nullptr without simulated sticks.
   [[nodiscard]] SimulatedSource* simulated() const noexcept { return simulated_; }
   /// "2 sticks, 1 in use, 1 till connected"; for systemctl status.
@@ -73,10 +86,15 @@ class Daemon {
   void accept_usbip(std::unique_ptr<transport::Stream> stream);
   void take_over(const TillSession& newest);
   void refresh();
+  void hand_out();
+  [[nodiscard]] TillSession* first_for(const PresentStick& stick, const TillSession* but = nullptr);
   void finish_if_idle();
 
   transport::Loop& loop_;
   Config config_;
+  Observer none_;
+  Observer* observer_ = &none_;
+  std::function<void(Rules)> rules_changed_;
   StickRegistry registry_;
   SimulatedSource* simulated_ = nullptr;  // owned by the registry
   std::unique_ptr<SimulationControl> simulation_control_;
@@ -84,7 +102,7 @@ class Daemon {
   std::list<std::unique_ptr<TillSession>> tills_;
   std::list<std::unique_ptr<UsbipConnection>> usbip_clients_;
   std::unique_ptr<transport::Acceptor> link_acceptor_, usbip_acceptor_;
-  transport::Timer stop_timer_;
+  transport::Timer offer_timer_, stop_timer_;
   std::function<void()> stopped_;
 };
 

@@ -10,14 +10,14 @@
 
 #include "channel/transport/loop.hpp"
 #include "server/usb/config.hpp"
-#include "server/usb/daemon.hpp"
 #include "server/usb/log.hpp"
+#include "server/usb/usb_server.hpp"
 
 namespace {
 
 using tillbridge::server::Config;
-using tillbridge::server::Daemon;
 using tillbridge::server::ExitCode;
+using tillbridge::server::UsbServer;
 namespace log = tillbridge::server::log;
 
 constexpr const char* exit_codes = R"(Exit codes:
@@ -36,7 +36,7 @@ void notify(const std::string& state) {
 int run(const Config& config) {
   tillbridge::transport::Loop loop;
   log::set_level(config.log_level);
-  Daemon daemon(loop, config);
+  UsbServer daemon(loop, config);
   if (const auto failure = daemon.start()) {
     log::error(failure->error.message);
     return static_cast<int>(failure->code);
