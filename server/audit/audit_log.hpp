@@ -82,6 +82,9 @@ class AuditLog {
 
   /// The last one that was signed.
   [[nodiscard]] const Head& head() const noexcept;
+  /// Why the last attempt to sign failed, while entries wait for a signature: worth an alarm. They
+  /// are durable all the same, and every flush() tries again.
+  [[nodiscard]] const std::optional<Error>& head_problem() const noexcept;
   [[nodiscard]] const std::string& public_key() const noexcept;   ///< PEM
   [[nodiscard]] const std::string& fingerprint() const noexcept;  ///< of the public key, hex
   [[nodiscard]] const std::filesystem::path& folder() const noexcept;

@@ -21,7 +21,6 @@ enum class Kind : std::uint8_t {
   log_begun,
   log_cut,      ///< a line that a crash left half written was removed
   log_damaged,  ///< the log was found changed; what is left of it was put aside
-  log_rotated,
   // the server
   server_started,
   server_stopped,

@@ -1,0 +1,356 @@
+// Checking a log or an exported file: everything that does not fit is told, as far as it can be
+// told apart.
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "server/audit/export.hpp"
+#include "server/audit/line.hpp"
+#include "server/audit/log_files.hpp"
+#include "server/audit/reading.hpp"
+#include "server/audit/signing.hpp"
+#include "server/files/private_folder.hpp"
+
+namespace tillbridge::audit {
+
+namespace {
+
+std::string entry_name(std::uint64_t n) {
+  return "entry " + std::to_string(n);
+}
+
+std::string range_name(std::uint64_t first, std::uint64_t last) {
+  return first == last
+             ? "Entry " + std::to_string(first) + " is"
+             : "Entries " + std::to_string(first) + " to " + std::to_string(last) + " are";
+}
+
+/// Follows a chain, entry by entry, and says where it breaks.
+class Follower {
+ public:
+  explicit Follower(Report& report) : report_(report) {}
+
+  void find(std::uint64_t n, const std::string& file, std::string what) {
+    if (report_.findings.size() < limits::findings) {
+      report_.findings.push_back({n, file, std::move(what)});
+    } else {
+      ++report_.findings_more;
+    }
+  }
+
+  /// Where the chain must begin.
+  void expect(std::uint64_t n, std::string hash) {
+    next_ = n;
+    hash_ = std::move(hash);
+  }
+  /// A head that must be met.
+  void await(const Head& head, std::string name) {
+    heads_.push_back({head, std::move(name), false});
+  }
+
+  /// False: it is none.
+  bool entry(const std::string& file, std::string_view text) {
+    const auto line = parse_line(text);
+    if (!line) {
+      find(next_, file,
+           "What stands in the place of " + entry_name(next_) +
+               " is no entry: " + line.error().message + ". It was changed, or put there.");
+      // Whatever it was, the chain is known again only from the next entry on.
+      hash_.clear();
+      unknown_ = true;
+      return false;
+    }
+    const auto link = link_of(text);
+    place(file, link->n);
+    if (!hash_.empty() && link->prev != hash_ && link->n == next_) {
+      find(link->n, file,
+           "The chain breaks between " + entry_name(link->n - 1) + " and " + entry_name(link->n) +
+               ": one of them was changed.");
+    }
+    take(link->n, link->hash());
+    ++report_.entries;
+    if (report_.first == 0) report_.first = link->n;
+    report_.last = std::max(report_.last, link->n);
+    last_line_ = *line;
+    return true;
+  }
+
+  void left_out(const std::string& file, std::uint64_t n, const std::string& digest) {
+    place(file, n);
+    take(n, hash_.empty() ? std::string() : chain(hash_, digest));
+    ++report_.left_out;
+    report_.last = std::max(report_.last, n);
+  }
+
+  void finish(const std::string& file) {
+    for (const Awaited& awaited : heads_) {
+      if (awaited.met || awaited.head.n == 0) continue;
+      const std::uint64_t last = next_ - 1;
+      if (awaited.head.n > last) {
+        find(last, file,
+             range_name(last + 1, awaited.head.n) + " missing at the end: " + awaited.name +
+                 " knows " + std::to_string(awaited.head.n) + " entries. The end was cut off.");
+      } else {
+        find(awaited.head.n, file,
+             entry_name(awaited.head.n) + " is not the one that " + awaited.name +
+                 " was signed for: it or one before it was "
+                 "changed or is not here.");
+      }
+    }
+  }
+
+  [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
+  [[nodiscard]] bool ends_in(const std::string& hash) const { return hash_ == hash; }
+  [[nodiscard]] const std::optional<Line>& last_line() const noexcept { return last_line_; }
+
+ private:
+  struct Awaited {
+    Head head;
+    std::string name;
+    bool met = false;
+  };
+
+  // The number is the one that is due, or what its being another one means.
+  void place(const std::string& file, std::uint64_t n) {
+    if (n == next_) return;
+    if (unknown_ && n == next_ + 1) {
+      next_ = n;
+    } else if (n > next_) {
+      find(n, file, range_name(next_, n - 1) + " missing before " + entry_name(n) + ".");
+    } else {
+      find(n, file,
+           entry_name(n) + " stands where " + entry_name(next_) +
+               " is due: it was repeated or moved.");
+    }
+    hash_.clear();
+  }
+
+  void take(std::uint64_t n, std::string hash) {
+    next_ = n + 1;
+    hash_ = std::move(hash);
+    unknown_ = false;
+    for (Awaited& awaited : heads_) {
+      if (awaited.head.n == n && awaited.head.hash == hash_) awaited.met = true;
+    }
+  }
+
+  Report& report_;
+  std::uint64_t next_ = 1;
+  std::string hash_;      // the chain after the last entry; empty: not known
+  bool unknown_ = false;  // the last line was no entry
+  std::vector<Awaited> heads_;
+  std::optional<Line> last_line_;
+};
+
+void note_known_head(Follower& follower, const std::optional<Head>& known, const PublicKey& key) {
+  if (!known) return;
+  if (!key.verifies(signed_text(*known), known->signature)) {
+    follower.find(known->n, {}, "The head that was kept from earlier is not signed with this key.");
+  } else {
+    follower.await(*known, "the head that was kept from earlier");
+  }
+}
+
+void note(Report& report, std::string what) {
+  if (report.notes.size() < limits::findings) report.notes.push_back(std::move(what));
+}
+
+void note_entry(Report& report, const Line& line) {
+  if (line.entry.kind == Kind::log_cut) {
+    note(report, entry_name(line.n) + ": after a crash a half-written line was removed.");
+  } else if (line.entry.kind == Kind::log_damaged) {
+    note(report, entry_name(line.n) + ": " + line.entry.reason);
+  }
+}
+
+// Nothing: the files changed their names meanwhile.
+Result<std::optional<Report>> try_folder(const std::filesystem::path& folder, const PublicKey& key,
+                                         const std::optional<Head>& known) {
+  Report report;
+  report.key_fingerprint = key.fingerprint();
+  Follower follower(report);
+  follower.expect(1, chain_start());
+
+  // The head first, so that what is read after it holds at least what it speaks of.
+  const auto head_text = files::read_file(folder / head_name, head_file_bytes);
+  const auto found = list_log_files(folder);
+  if (!found) return found.error();
+  if (!head_text && found->all().empty()) {
+    return fail(ErrorCode::unavailable, folder.string() + " holds no audit log.");
+  }
+  const auto head = head_text ? parse_head(*head_text) : std::nullopt;
+  if (!head_text) {
+    follower.find(0, head_name,
+                  "The signed head is not there: nobody can tell whether the end is.");
+  } else if (!head) {
+    follower.find(0, head_name, "The signed head was changed: it is not written as one.");
+  } else if (!key.verifies(signed_text(*head), head->signature)) {
+    follower.find(head->n, head_name, "The signed head was changed, or signed with another key.");
+  } else {
+    follower.await(*head, "the signed head");
+    report.signed_to = head->n;
+    report.signed_at = head->time;
+  }
+  note_known_head(follower, known, key);
+  const auto shown = files::read_file(folder / public_key_name, key_file_bytes);
+  if (!shown || *shown != key.pem()) {
+    follower.find(0, public_key_name,
+                  "The public key beside the log is not the one to check with.");
+  }
+
+  std::string last_name = current_name;
+  for (const std::string& name : found->all()) {
+    const auto content = files::read_file(folder / name, limits::read_file_bytes);
+    if (!content && content.error().code == ErrorCode::unavailable) return std::optional<Report>();
+    if (!content) return content.error();
+    last_name = name;
+    const auto first = first_in_name(name);
+    if (first && *first != follower.next()) {
+      follower.find(*first, name,
+                    *first > follower.next()
+                        ? range_name(follower.next(), *first - 1) + " missing: a file is not here."
+                        : "The file's name does not fit its place.");
+      follower.expect(*first, {});
+    }
+    const bool current = name == current_name;
+    for_each_line(*content, [&](std::string_view text, std::size_t, bool complete) {
+      const bool behind_head = head && follower.next() > head->n;
+      if (!complete && current && behind_head) {
+        note(report,
+             "The last line is not finished: it is being written now, or a crash "
+             "left it. It never counted.");
+        return false;
+      }
+      if (!complete) {
+        follower.find(follower.next(), name, "The last line has no end: it was cut.");
+      }
+      const bool is_entry = follower.entry(name, text);
+      if (is_entry) note_entry(report, *follower.last_line());
+      return true;
+    });
+  }
+  follower.finish(last_name);
+  if (head && report.last > head->n) {
+    note(report,
+         range_name(head->n + 1, report.last) + " not signed yet: the next signature covers them.");
+  }
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind(damaged_prefix, 0) == 0) {
+      note(report, name + " holds what was there when the log was found damaged.");
+    }
+  }
+  const auto after = list_log_files(folder);
+  if (!after) return after.error();
+  return *after == *found ? std::optional<Report>(std::move(report)) : std::nullopt;
+}
+
+Result<Report> verify_folder(const std::filesystem::path& folder, const PublicKey& key,
+                             const std::optional<Head>& known) {
+  // A file that is put away while we look would be missed or seen twice.
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    auto report = try_folder(folder, key, known);
+    if (!report) return report.error();
+    if (*report) return std::move(**report);
+  }
+  return fail(ErrorCode::unavailable, "The log changes too fast to be checked. Try again.");
+}
+
+Result<Report> verify_export(const std::filesystem::path& path, const PublicKey& key,
+                             const std::optional<Head>& known) {
+  const auto content = files::read_file(path, limits::export_file_bytes);
+  if (!content) return content.error();
+  const std::string file = path.filename().string();
+  Report report;
+  report.key_fingerprint = key.fingerprint();
+  Follower follower(report);
+  std::optional<ExportStart> start;
+  std::optional<ExportEnd> end;
+  std::size_t end_at = 0;
+  for_each_line(*content, [&](std::string_view text, std::size_t at, bool complete) {
+    if (!complete) follower.find(0, file, "The last line has no end: the file was cut.");
+    if (end) {
+      follower.find(0, file, "Something stands behind the file's end.");
+      return false;
+    }
+    if (!start && !text.empty() && text.front() == '#') return true;
+    if (!start) {
+      start = parse_export_start(text);
+      if (!start) return false;
+      follower.expect(start->first, start->before);
+      return true;
+    }
+    if (const auto left_out = parse_left_out(text)) {
+      std::uint64_t n = left_out->first;
+      for (const std::string& digest : left_out->digests) follower.left_out(file, n++, digest);
+      return true;
+    }
+    end = parse_export_end(text);
+    end_at = at;
+    if (!end) {
+      const bool is_entry = follower.entry(file, text);
+      const auto& line = follower.last_line();
+      if (is_entry && !start->selection.stick.empty() &&
+          !concerns(line->entry, start->selection.stick)) {
+        follower.find(line->n, file, entry_name(line->n) + " is about something else.");
+      }
+    }
+    return true;
+  });
+  if (!start) {
+    return fail(ErrorCode::malformed, path.string() + " is no file that tillbridge exported.");
+  }
+  if (start->public_key != key.pem()) {
+    follower.find(0, file, "The file was signed by another server than the one whose key this is.");
+  }
+  if (report.entries != start->entries || report.left_out != start->left_out) {
+    follower.find(0, file,
+                  "The file speaks of " + std::to_string(start->entries) + " entries and " +
+                      std::to_string(start->left_out) + " left out; here are " +
+                      std::to_string(report.entries) + " and " + std::to_string(report.left_out) +
+                      ".");
+  }
+  if (!end) {
+    follower.find(0, file, "The file's end is not there: it was cut off, or changed.");
+    return report;
+  }
+  if (!key.verifies(signed_text(end->head), end->head.signature)) {
+    follower.find(end->head.n, file, "The signature of the chain's end is wrong.");
+  } else {
+    report.signed_to = end->head.n;
+    report.signed_at = end->head.time;
+  }
+  if (known && known->n == end->head.n && known->hash != end->head.hash) {
+    follower.find(known->n, file, "The head that was kept from earlier is another one.");
+  }
+  if (start->first != 0 &&
+      (follower.next() - 1 != end->head.n || follower.next() - 1 != start->last)) {
+    follower.find(follower.next() - 1, file, "The entries end elsewhere than the file says.");
+  } else if (start->first != 0 && !follower.ends_in(end->head.hash)) {
+    follower.find(end->head.n, file, "The chain of the entries does not lead to the signed end.");
+  }
+  if (sha256(std::string_view(*content).substr(0, end_at)) != end->digest ||
+      !key.verifies(signed_text(*end), end->signature)) {
+    follower.find(0, file,
+                  "The file as a whole is not as it was signed: a line, the part for reading "
+                  "or the signature was changed.");
+  }
+  return report;
+}
+
+}  // namespace
+
+Result<Report> verify(const std::filesystem::path& folder_or_file, std::string_view public_key,
+                      const std::optional<Head>& known) {
+  const auto key = PublicKey::from_pem(public_key);
+  if (!key) return key.error();
+  std::error_code error;
+  const bool folder = std::filesystem::is_directory(folder_or_file, error);
+  return folder ? verify_folder(folder_or_file, *key, known)
+                : verify_export(folder_or_file, *key, known);
+}
+
+}  // namespace tillbridge::audit
