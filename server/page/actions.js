@@ -1,8 +1,8 @@
 // What a person can do with a stick, a till, a mapping or a lease, from wherever it is asked for.
 import { api } from './api.js';
 import { t } from './i18n.js';
-import { stickName, visible } from './format.js';
-import { leaseOf, mappingsOf } from './model.js';
+import { short, stickName } from './format.js';
+import { isReleased, leaseOf, mappingsOf } from './model.js';
 import { askDialog, blockDialog, endLeaseDialog, mapDialog, renameDialog } from './dialogs_map.js';
 import { addTillDialog, approveDialog, newTokenDialog, tillDialog } from './dialogs_till.js';
 import { notify, notifyError } from './notices.js';
@@ -22,32 +22,33 @@ export function actionsOf(store, ui, context) {
       try {
         const made = await api.map({ stick, till, reason: t('map.dragged') });
         const mapping = made?.mapping ?? made;
-        notify(t('map.done', { stick: visible(stickName(known(stick))), till: visible(till) }),
+        notify(t('map.done', { stick: short(stickName(known(stick))), till: short(till) }),
                mapping?.id !== undefined && { label: t('undo'), run: () => quietly(() => api.unmap(mapping.id, t('undo')), t('map.undone')) });
       } catch (error) {
         notifyError(error);
       }
     },
-    unmap: (mapping) => askDialog({ title: t('unmap.title'), text: t('unmap.text', { stick: visible(stickName(known(mapping.stick))), till: visible(mapping.till) }),
-      action: t('unmap'), danger: true, done: t('unmap.done', { stick: visible(stickName(known(mapping.stick))), till: visible(mapping.till) }), run: (why) => api.unmap(mapping.id, why) }),
+    unmap: (mapping) => askDialog({ title: t('unmap.title'), text: t('unmap.text', { stick: short(stickName(known(mapping.stick))), till: short(mapping.till) }),
+      action: t('unmap'), danger: true, done: t('unmap.done', { stick: short(stickName(known(mapping.stick))), till: short(mapping.till) }), run: (why) => api.unmap(mapping.id, why) }),
     move: (mapping, position) => quietly(() => api.changeMapping(mapping.id, { position, reason: '' }), t('mapping.moved')),
     endLease: (lease) => endLeaseDialog(store, lease),
     block: (stick) => blockDialog(stick),
-    unblock: (stick) => quietly(() => api.unblock(stick.id, ''), t('unblock.done', { stick: visible(stickName(stick)) })),
-    accept: (stick) => askDialog({ title: t('accept.title', { stick: visible(stickName(stick)) }), text: t('accept.text'), action: t('stick.accept'), danger: true,
-      done: t('accept.done', { stick: visible(stickName(stick)) }), run: (why) => api.accept(stick.id, why) }),
-    identify: (stick) => quietly(() => api.identify(stick.id), t('identify.done', { stick: visible(stickName(stick)) })),
+    unblock: (stick) => quietly(() => api.unblock(stick.id, ''), t('unblock.done', { stick: short(stickName(stick)) })),
+    giveBack: (stick) => quietly(() => api.unblock(stick.id, ''), t('give_back.done', { stick: short(stickName(stick)) })),
+    accept: (stick) => askDialog({ title: t('accept.title', { stick: short(stickName(stick)) }), text: t('accept.text'), action: t('stick.accept'), danger: true,
+      done: t('accept.done', { stick: short(stickName(stick)) }), run: (why) => api.accept(stick.id, why) }),
+    identify: (stick) => quietly(() => api.identify(stick.id), t('identify.done', { stick: short(stickName(stick)) })),
     label: (stick) => renameDialog({ title: t('stick.label'), label: t('stick.label.field'), hint: t('stick.label.hint'), value: stick.label ?? '', run: (label, why) => api.changeStick(stick.id, { label, reason: why }) }),
-    forget: (stick) => askDialog({ title: t('forget.title', { stick: visible(stickName(stick)) }), text: t('forget.text'), action: t('forget'), danger: true, run: (why) => api.forget(stick.id, why) }),
+    forget: (stick) => askDialog({ title: t('forget.title', { stick: short(stickName(stick)) }), text: t('forget.text'), action: t('forget'), danger: true, run: (why) => api.forget(stick.id, why) }),
 
     addTill: (chosen) => addTillDialog(store, chosen),
     showTill: (till) => tillDialog(store, till, context),
     newToken: (till) => newTokenDialog(store, till),
     labelTill: (till) => renameDialog({ title: t('till.label.title'), label: t('till.label'), value: till.label ?? '', run: (label, why) => api.changeTill(till.name, { label, reason: why }) }),
-    revoke: (till) => askDialog({ title: t('revoke.title', { till: visible(till.name) }), text: t('revoke.text'), action: t('revoke'), danger: true, done: t('revoke.done', { till: visible(till.name) }), run: (why) => api.revokeTill(till.name, why) }),
-    remove: (till) => askDialog({ title: t('remove.title', { till: visible(till.name) }), text: t('remove.text'), action: t('remove'), danger: true, done: t('remove.done', { till: visible(till.name) }), run: (why) => api.removeTill(till.name, why) }),
+    revoke: (till) => askDialog({ title: t('revoke.title', { till: short(till.name) }), text: t('revoke.text'), action: t('revoke'), danger: true, done: t('revoke.done', { till: short(till.name) }), run: (why) => api.revokeTill(till.name, why) }),
+    remove: (till) => askDialog({ title: t('remove.title', { till: short(till.name) }), text: t('remove.text'), action: t('remove'), danger: true, done: t('remove.done', { till: short(till.name) }), run: (why) => api.removeTill(till.name, why) }),
     approve: (pending) => approveDialog(store, pending),
-    ignore: (pending) => askDialog({ title: t('ignore.title', { till: visible(pending.name) }), text: t('ignore.text'), action: t('pending.ignore'), run: (why) => api.ignore(pending.id, why) }),
+    ignore: (pending) => askDialog({ title: t('ignore.title', { till: short(pending.name) }), text: t('ignore.text'), action: t('pending.ignore'), run: (why) => api.ignore(pending.id, why) }),
 
     drain: (on) => on
       ? askDialog({ title: t('drain.title'), text: t('drain.text'), action: t('drain.begin'), run: (why) => api.drain(true, why) })
@@ -73,6 +74,7 @@ export function menusOf(store, context) {
         may && lease && { label: t('lease.end.menu'), icon: 'close', run: () => actions.endLease(lease) },
         may && mappingsOf(store, stick).filter((mapping) => mapping.source !== 'file').length === 1 && { label: t('unmap'), icon: 'lost', run: () => actions.unmap(mappingsOf(store, stick).find((mapping) => mapping.source !== 'file')) },
         may && null,
+        may && isReleased(store, stick) && { label: t('give_back'), icon: 'check', run: () => actions.giveBack(stick) },
         may && stick.state === 'refused' && { label: t('stick.accept.menu'), icon: 'check', run: () => actions.accept(stick) },
         may && (blocked ? { label: t('unblock'), icon: 'check', run: () => actions.unblock(stick) } : { label: t('block.menu'), icon: 'blocked', run: () => actions.block(stick) }),
         may && { label: t('identify'), icon: 'sun', disabled: Boolean(lease) || !stick.present, title: lease ? t('identify.in_use') : null, run: () => actions.identify(stick) },

@@ -5,10 +5,10 @@ import { api } from './api.js';
 import { field, foot, input, openDialog, reason, select } from './dialog.js';
 import { notify } from './notices.js';
 import { t, tv } from './i18n.js';
-import { name, stickName, tillName, visible } from './format.js';
+import { name, short, stickName, tillName, visible } from './format.js';
 import { isOnline, leaseOf, leasesOfTill, mappingsOf, mappingsOfTill, sticksInOrder, tillsInOrder } from './model.js';
 
-const stickOption = (store) => (stick) => ({ value: stick.id, label: `${visible(stickName(stick))}${stick.serial && stickName(stick) !== stick.serial ? ` · ${visible(stick.serial)}` : ''} – ${t(`stick.${stick.state}`)}${mappingsOf(store, stick).length ? ` → ${visible(mappingsOf(store, stick).map((mapping) => mapping.till).join(', '))}` : ''}` });
+const stickOption = (store) => (stick) => ({ value: stick.id, label: `${short(stickName(stick))}${stick.serial && stickName(stick) !== stick.serial ? ` · ${visible(stick.serial)}` : ''} – ${t(`stick.${stick.state}`)}${mappingsOf(store, stick).length ? ` → ${visible(mappingsOf(store, stick).map((mapping) => mapping.till).join(', '))}` : ''}` });
 
 export const stickChoice = (store, { chosen = '', none = null, props = {} } = {}) =>
   select({ name: 'stick', chosen, ...props }, [...(none ? [{ value: '', label: none }] : []), ...sticksInOrder(store).map(stickOption(store))]);
@@ -50,7 +50,7 @@ export function mapDialog(store, { stick = null, till = null } = {}) {
         const also = form.how === 'first' || form.how === 'last';
         await api.map({ stick: form.stick, till: form.till, user: form.user, terminal_server: form.terminal_server, also: also || own.length === 0,
                         ...(form.how === 'first' ? { position: 1 } : {}), reset: form.reset, pipeline: form.pipeline !== 'off', reason: form.reason });
-        notify(t('map.done', { stick: visible(stickName(store.sticks.get(form.stick) ?? { id: form.stick })), till: visible(form.till) }));
+        notify(t('map.done', { stick: short(stickName(store.sticks.get(form.stick) ?? { id: form.stick })), till: short(form.till) }));
       },
     };
   });
@@ -67,18 +67,18 @@ export function endLeaseDialog(store, lease) {
     actions: foot(dialog, t('end.do'), { danger: true }),
     submit: async (form) => {
       await api.endLease(lease.id, Number(form.minutes), form.reason);
-      notify(t('end.done', { stick: visible(stickName(stick)), till: visible(lease.till) }));
+      notify(t('end.done', { stick: short(stickName(stick)), till: short(lease.till) }));
     },
   }));
 }
 
 export function blockDialog(stick) {
   openDialog((dialog) => ({
-    title: t('block.title', { stick: visible(stickName(stick)) }),
+    title: t('block.title', { stick: short(stickName(stick)) }),
     body: [h('p', t('block.text')),
            field(t('block.time'), select({ name: 'minutes', chosen: '15' }, [...[5, 15, 60, 480].map((n) => ({ value: String(n), label: t('minutes', { n }) })), { value: '0', label: t('block.forever') }])), reason()],
     actions: foot(dialog, t('block.do'), { danger: true }),
-    submit: async (form) => { await api.block(stick.id, Number(form.minutes) || undefined, form.reason); notify(t('block.done', { stick: visible(stickName(stick)) })); },
+    submit: async (form) => { await api.block(stick.id, Number(form.minutes) || undefined, form.reason); notify(t('block.done', { stick: short(stickName(stick)) })); },
   }));
 }
 

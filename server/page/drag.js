@@ -14,7 +14,8 @@ export function draggable({ kind, label, dropped }) {
     onpointerdown: function (event) {
       const grip = event.target.closest('.grip');
       if (event.button !== 0 || (event.pointerType === 'touch' && !grip)) return;
-      if (!grip && event.target.closest('button, a, input, select, textarea')) return;
+      // A name is a button, and where everybody takes hold; the click of a drag's release is swallowed below.
+      if (!grip && event.target.closest('button:not(.link), a, input, select, textarea')) return;
       follow(this, event, { kind, label, dropped });
     },
   };

@@ -8,6 +8,12 @@ const unseen = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-
 /** What somebody calls himself, with a sign in place of each character that would not be seen. */
 export const visible = (text) => String(text ?? '').replace(unseen, '\u2423');
 
+/** The same where there is room for a few words only. */
+export function short(text) {
+  const all = [...visible(text)];
+  return all.length > 40 ? `${all.slice(0, 39).join('')}…` : all.join('');
+}
+
 /** The same as an element whose direction does not touch its surroundings. */
 export const name = (text, classes = '') => h('bdi', { class: classes || null, title: visible(text) }, visible(text));
 

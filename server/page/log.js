@@ -21,8 +21,8 @@ export function log(store, ui) {
       h('label.check', h('input', { type: 'checkbox', checked: ui.warningsOnly, onchange: (event) => { ui.warningsOnly = event.target.checked; ui.redraw(); } }), h('span', t('log.warnings')))),
     shown.length === 0
       ? h('div.empty', h('p.muted', t(ui.warningsOnly ? 'log.empty.warnings' : 'log.empty')))
-      : h('ol.log', { tabindex: '0', role: 'log', 'aria-live': 'off', 'aria-labelledby': 'log-title' }, shown.map((event) =>
+      : h('div.log', { tabindex: '0', role: 'log', 'aria-live': 'off', 'aria-labelledby': 'log-title' }, h('ol', shown.map((event) =>
           h('li', { key: event.number, class: event.level in icons ? event.level : null },
             timeElement(event.time, { seconds: true }),
-            h('p', event.level in icons && icon(icons[event.level], { label: t(`level.${event.level}`) }), eventText(store, event), event.who && h('span.muted', ' · ', name(event.who)))))));
+            h('p', event.level in icons && icon(icons[event.level], { label: t(`level.${event.level}`) }), eventText(store, event), event.who && h('span.muted', ' · ', name(event.who))))))));
 }

@@ -1,6 +1,6 @@
 // What the state document means for a person: who has which stick, what is well, what needs somebody.
 import { has, t } from './i18n.js';
-import { stickName, tillName, visible } from './format.js';
+import { stickName, tillName, short } from './format.js';
 
 const values = (map) => [...map.values()];
 const byText = (text) => (a, b) => text(a).localeCompare(text(b), undefined, { numeric: true });
@@ -16,7 +16,9 @@ export const leasesOfTill = (store, till) => values(store.leases).filter((lease)
 export const sticksInOrder = (store) => values(store.sticks).sort((a, b) => byText((stick) => stickName(stick))(a, b) || byText((stick) => stick.id)(a, b));
 export const tillsInOrder = (store) => values(store.tills).sort(byText((till) => till.name));
 /** Something is wrong with the stick itself. */
-export const isUrgent = (stick) => stick.state === 'refused' || (Boolean(stick.problem) && !['blocked', 'unmapped', 'in_use'].includes(stick.state));
+export const isUrgent = (stick) => stick.state === 'refused' || (Boolean(stick.problem) && !['blocked', 'unmapped', 'in_use', 'free'].includes(stick.state));
+/** An admin ended its use: its till is there and does not get it until it is given back. */
+export const isReleased = (store, stick) => stick.state === 'free' && !store.server?.draining && mappingsOf(store, stick).some((mapping) => store.tills.get(mapping.till)?.state === 'connected');
 
 const online = new Set(['connected', 'resuming']);
 export const isOnline = (till) => online.has(till.state);
@@ -31,8 +33,8 @@ const worded = (key, fallback, names) => has(key) ? t(key, names) : fallback;
 export function needs(store) {
   const list = [];
   const named = (item) => ({
-    stick: store.sticks.has(item.stick) ? visible(stickName(store.sticks.get(item.stick))) : visible(item.stick ?? ''),
-    till: visible(item.till ?? ''),
+    stick: store.sticks.has(item.stick) ? short(stickName(store.sticks.get(item.stick))) : short(item.stick ?? ''),
+    till: short(item.till ?? ''),
   });
   const sticksWithAlarm = new Set(), tillsWithAlarm = new Set();
   for (const alarm of values(store.alarms).sort((a, b) => String(a.since).localeCompare(String(b.since)))) {
@@ -42,27 +44,27 @@ export function needs(store) {
                 remedy: alarm.remedy, stick: store.sticks.get(alarm.stick), till: store.tills.get(alarm.till), since: alarm.since });
   }
   for (const pending of values(store.pending)) {
-    list.push({ key: `pending ${pending.id}`, icon: 'pending', pending, title: t('need.pending', { till: visible(pending.name) }), since: pending.first_seen });
+    list.push({ key: `pending ${pending.id}`, icon: 'pending', pending, title: t('need.pending', { till: short(pending.name) }), since: pending.first_seen });
   }
   for (const stick of sticksInOrder(store)) {
     if (sticksWithAlarm.has(stick.id) || !isUrgent(stick)) continue;
     sticksWithAlarm.add(stick.id);
-    list.push({ key: `stick ${stick.id}`, icon: 'refused', stick, title: t(`need.stick.${stick.state === 'refused' ? 'refused' : 'problem'}`, { stick: visible(stickName(stick)) }),
+    list.push({ key: `stick ${stick.id}`, icon: 'refused', stick, title: t(`need.stick.${stick.state === 'refused' ? 'refused' : 'problem'}`, { stick: short(stickName(stick)) }),
                 text: stick.problem, remedy: stick.remedy });
   }
   for (const till of tillsInOrder(store)) {
     if (till.state !== 'connected' || tillsWithAlarm.has(till.name) || leasesOfTill(store, till).length) continue;
     const mapped = mappingsOfTill(store, till).map((mapping) => store.sticks.get(mapping.stick)).filter(Boolean);
     if (!mapped.length) {
-      list.push({ key: `till ${till.name}`, icon: 'till', till, title: t('need.till.unmapped', { till: visible(tillName(till)) }), remedy: t('need.till.unmapped.remedy') });
+      list.push({ key: `till ${till.name}`, icon: 'till', till, title: t('need.till.unmapped', { till: short(tillName(till)) }), remedy: t('need.till.unmapped.remedy') });
       continue;
     }
     // An alarm or a block of its stick already says why; one that is offered is on its way.
     if (mapped.some((stick) => sticksWithAlarm.has(stick.id) || ['offered', 'blocked'].includes(stick.state))) continue;
     const stick = mapped[0], other = leaseOf(store, stick);
     const why = stick.state === 'absent' ? 'absent' : other ? 'taken' : store.server?.draining ? 'draining' : 'conditions';
-    list.push({ key: `till ${till.name}`, icon: 'till', till, stick, title: t('need.till.without', { till: visible(tillName(till)) }),
-                text: t(`need.till.${why}`, { stick: visible(stickName(stick)), other: visible(other?.till ?? '') }), remedy: t(`need.till.${why}.remedy`) });
+    list.push({ key: `till ${till.name}`, icon: 'till', till, stick, title: t('need.till.without', { till: short(tillName(till)) }),
+                text: t(`need.till.${why}`, { stick: short(stickName(stick)), other: short(other?.till ?? '') }), remedy: t(`need.till.${why}.remedy`) });
   }
   return list;
 }

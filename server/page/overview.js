@@ -2,19 +2,21 @@
 import { h } from './view.js';
 import { icon } from './icons.js';
 import { has, language, t } from './i18n.js';
-import { latency, name, stickName, tillName, timeElement, visible } from './format.js';
-import { headline, isFirstRun, needs, sticksInOrder, worstLatency } from './model.js';
+import { latency, name, short, stickName, tillName, timeElement, visible } from './format.js';
+import { headline, isFirstRun, isReleased, needs, sticksInOrder, worstLatency } from './model.js';
 
 /** A text of the server. It is English; a screen reader should know that. */
 const foreign = (text, classes = '') => text && h('span', { class: classes || null, lang: language() === 'en' ? null : 'en' }, visible(text));
 
-function card(item, context) {
+function card(store, item, context) {
   const { actions, mayChange } = context, buttons = [];
   if (mayChange && item.pending) {
     buttons.push(h('button.primary.small', { type: 'button', onclick: () => actions.approve(item.pending) }, t('pending.approve')),
                  h('button.quiet.small', { type: 'button', onclick: () => actions.ignore(item.pending) }, t('pending.ignore')));
   } else if (mayChange && item.stick?.state === 'refused') {
     buttons.push(h('button.quiet.small', { type: 'button', onclick: () => actions.accept(item.stick) }, t('stick.accept')));
+  } else if (mayChange && item.stick && isReleased(store, item.stick)) {
+    buttons.push(h('button.quiet.small', { type: 'button', onclick: () => actions.giveBack(item.stick) }, t('give_back')));
   } else if (mayChange && item.till && !item.alarm) {
     buttons.push(h('button.quiet.small', { type: 'button', onclick: () => actions.map({ till: item.till.name }) }, t('map')));
   }
@@ -29,7 +31,7 @@ function card(item, context) {
       item.pending
         ? [h('p.words', { 'aria-label': t('pending.words') }, String(item.pending.words ?? '').split(/[\s-]+/).filter(Boolean).map((word) => h('span.word', visible(word)))),
            h('p.muted', t('pending.compare'), ' ', name(item.pending.address, 'mono'))]
-        : [item.alarm && !item.title && (item.stick || item.till) && h('p.about', item.stick && [icon('stick'), name(stickName(item.stick))], item.till && [icon('till'), name(tillName(item.till))]),
+        : [item.alarm && !item.title && (item.stick || item.till) && h('p.about', item.stick && [icon('stick'), name(short(stickName(item.stick)))], item.till && [icon('till'), name(short(tillName(item.till)))]),
            item.title && item.text && !(key && has(`${key}.remedy`)) && h('p', item.alarm ? foreign(item.text) : item.text), remedy && h('p.remedy', remedy)]),
     buttons.length > 0 && h('div.need-actions', buttons));
 }
@@ -53,7 +55,7 @@ export function overview(store, context) {
         h('p.muted', [head.more, store.sticks.size > 0 && t('headline.sticks', { n: inUse, all: store.sticks.size }), worst && t('headline.worst', { time: latency(worst) })].filter(Boolean).map((part, at) => [at > 0 && h('span.dot', ' · '), part])))),
     cupboard(store, context),
     store.server?.draining && h('div.banner', icon('wrench'), h('p', inUse ? t('drain.banner', { n: inUse }) : t('drain.banner.none')), context.mayChange && h('button.quiet.small', { type: 'button', onclick: () => context.actions.drain(false) }, t('drain.end'))),
-    list.length > 0 && h('ul.needs', { 'aria-label': t('needs') }, list.map((item) => card(item, context))),
+    list.length > 0 && h('ul.needs', { 'aria-label': t('needs') }, list.map((item) => card(store, item, context))),
     isFirstRun(store) && firstRun(store, context));
 }
 

@@ -40,21 +40,26 @@ export class Store {
   }
 
   async reload() {
-    this.loading ??= (async () => {
-      try {
-        const state = await api.state();
-        if (this.stopped) return;
-        this.clear();
-        this.#take(state);
-        this.loaded = true;
-      } catch (error) {
-        if (error.status !== 401) this.#lost();
-      } finally {
-        this.loading = null;
-        this.changed();
-      }
-    })();
-    return this.loading;
+    if (this.loading) { this.loadAgain = true; return; }
+    // The answer and the events come on two connections: what is told meanwhile is applied to the answer.
+    this.loading = true;
+    this.meanwhile = [];
+    try {
+      const state = await api.state();
+      if (this.stopped) return;
+      this.clear();
+      this.#take(state);
+      this.loaded = true;
+    } catch (error) {
+      if (error.status !== 401) this.#lost();
+    } finally {
+      this.loading = false;
+    }
+    const again = this.loadAgain;
+    this.loadAgain = false;
+    for (const event of this.meanwhile.sort((a, b) => a.version - b.version)) this.#state(event);
+    if (again && !this.stopped) this.reload();
+    this.changed();
   }
 
   #take(state) {
@@ -95,6 +100,7 @@ export class Store {
   }
 
   #state(event) {
+    if (this.loading) { this.meanwhile.push(event); return; }
     if (!this.loaded || event.version <= this.version) return;
     if (event.version !== this.version + 1) { this.reload(); return; }
     this.version = event.version;

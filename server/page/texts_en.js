@@ -20,7 +20,7 @@ export const en = {
   'need.till.unmapped': '{till} is connected, but has no stick', 'need.till.unmapped.remedy': 'Map a stick to it: drag the till onto a stick, or choose “Map”.',
   'need.till.without': '{till} is connected, but does not have its stick',
   'need.till.absent': 'Its stick {stick} is not plugged in.', 'need.till.absent.remedy': 'Plug the stick into the USB server.', 'need.till.taken': 'Its stick {stick} is used by {other}.', 'need.till.taken.remedy': 'End that use, or map another stick to this till.',
-  'need.till.draining': 'Maintenance is on: no till gets a stick.', 'need.till.draining.remedy': 'End maintenance.', 'need.till.conditions': 'Its stick {stick} was released, or is mapped for another user or terminal server only.', 'need.till.conditions.remedy': 'Look at the order of the stick’s mappings, or map it again.',
+  'need.till.draining': 'Maintenance is on: no till gets a stick.', 'need.till.draining.remedy': 'End maintenance.', 'need.till.conditions': 'An admin took its stick {stick} from the session, or the stick is for another user or terminal server only.', 'need.till.conditions.remedy': 'Give it back, or change the conditions of its mapping.',
 
   // first steps
   'first.title': 'First steps', 'first.done': 'done', 'first.stick': 'Plug in a stick', 'first.stick.more': 'Any TSE stick at this USB server shows up here by itself.',
@@ -32,11 +32,11 @@ export const en = {
   'tree.label': 'Site, server, sticks, tills and sessions', 'tree.help': 'Arrow keys move and unfold, M maps, Shift+F10 opens the actions.', 'tree.help.viewer': 'Arrow keys move and unfold.', 'site.here': 'This site',
   'column.stick': 'Stick', 'column.state': 'State', 'column.till': 'Till', 'column.session': 'Session', 'column.latency': 'Latency p50, p99', 'column.traffic': 'Traffic', 'column.fold': 'Unfold', 'column.menu': 'Actions',
   'stick.in_use': 'In use', 'stick.waiting': 'Waiting', 'stick.offered': 'Offered', 'stick.free': 'Free', 'stick.unmapped': 'Not mapped', 'stick.refused': 'Refused', 'stick.blocked': 'Blocked', 'stick.absent': 'Unplugged',
-  'situation.waiting': 'connection lost {age} ago, waiting for the till', 'situation.since': 'since {time}', 'situation.blocked': 'until {time}', 'situation.absent': 'last seen {time}', 'situation.never': 'never plugged in', 'situation.free': 'its till is not there', 'situation.offered': 'the till is about to take it', 'situation.unmapped': 'belongs to no till', 'situation.refused': '', 'situation.blocked.forever': 'until somebody unblocks it', 'situation.in_use': '',
+  'situation.waiting': 'connection lost {age} ago, waiting for the till', 'situation.since': 'since {time}', 'situation.blocked': 'until {time}', 'situation.absent': 'last seen {time}', 'situation.never': 'never plugged in', 'situation.free': 'its till is not there', 'situation.offered': 'the till is about to take it', 'situation.unmapped': 'belongs to no till', 'situation.released': 'taken from its session by an admin', 'situation.refused': '', 'situation.blocked.forever': 'until somebody unblocks it', 'situation.in_use': '',
   'stick.by_port': 'no serial number, known by port {port}', 'stick.port': 'port {port}', 'stick.label': 'Rename', 'stick.label.field': 'Name', 'stick.label.hint': 'Empty: as the stick calls itself.', 'stick.accept': 'Accept as it is', 'stick.accept.menu': 'Accept as it is…',
   'latency.none': 'No transfers yet', 'latency.words': 'Latency: half of the transfers within {p50}, 99 of 100 within {p99}', 'latency.p50': 'p50: half of the transfers are faster', 'latency.p99': 'p99: 99 of 100 transfers are faster',
   identify: 'Identify', 'identify.done': '{stick} shows itself', 'identify.in_use': 'Not while it is in use', 'export.stick': 'Export its audit log', capture: 'Capture traffic (without contents)', 'capture.title': 'A pcapng file for Wireshark; runs until you stop the download',
-  'block.menu': 'Block…', 'block.title': 'Block {stick}', 'block.text': 'No till gets this stick while it is blocked. A session that has it loses it at once.', 'block.time': 'For how long', 'block.forever': 'Until somebody unblocks it', 'block.do': 'Block', 'block.done': '{stick} is blocked', unblock: 'Unblock', 'unblock.done': '{stick} is no longer blocked',
+  'block.menu': 'Block…', 'block.title': 'Block {stick}', 'block.text': 'No till gets this stick while it is blocked. A session that has it loses it at once.', 'block.time': 'For how long', 'block.forever': 'Until somebody unblocks it', 'block.do': 'Block', 'block.done': '{stick} is blocked', give_back: 'Give back', 'give_back.done': '{stick} goes back to its session', unblock: 'Unblock', 'unblock.done': '{stick} is no longer blocked',
   'accept.title': 'Accept {stick} as it is?', 'accept.text': 'This stick describes itself differently than when it was mapped, or another one sits in its port. Accept it only if you know why: a swapped stick may be an attack.', 'accept.done': '{stick} is accepted',
   forget: 'Forget…', 'forget.title': 'Forget {stick}?', 'forget.text': 'It goes from this list with its mappings. If it is plugged in again, it is a new stick. The audit log keeps its history.',
 
@@ -97,7 +97,7 @@ export const en = {
 
   // alarms; what helps is said by the server
   'alarm.stick_gone': '{stick} is unplugged',
-  'alarm.wrong_stick': '{stick}: another stick is in its place',
+  'alarm.wrong_stick': '{stick} is not the right stick',
   'alarm.descriptors_changed': '{stick} describes itself differently than before',
   'alarm.stick_twin': '{stick} is there twice',
   'alarm.till_lost': '{till} did not come back',

@@ -3,7 +3,7 @@ import { h } from './view.js';
 import { icon } from './icons.js';
 import { has, language, t, tv } from './i18n.js';
 import { age, bytes, latency, name, number, sessionText, stickName, time, timeElement, visible } from './format.js';
-import { isUrgent, leaseOf, mappingsOf, sticksInOrder } from './model.js';
+import { isReleased, isUrgent, leaseOf, mappingsOf, sticksInOrder } from './model.js';
 import { sparkline } from './sparkline.js';
 import { draggable } from './drag.js';
 import { menuButton } from './menu.js';
@@ -35,10 +35,12 @@ function situation(store, stick, lease) {
   if (lease) return sessionText(lease.session) || t('situation.since', { time: time(lease.since) });
   if (stick.state === 'blocked') return stick.blocked_until && time(stick.blocked_until) ? t('situation.blocked', { time: time(stick.blocked_until) }) : t('situation.blocked.forever');
   if (stick.state === 'absent') return stick.last_seen ? t('situation.absent', { time: time(stick.last_seen) }) : t('situation.never');
-  if (stick.problem && !['in_use', 'unmapped'].includes(stick.state)) {
+  if (stick.state === 'free' && store.server.draining) return t('drain.on');
+  if (isUrgent(stick) && stick.problem) {
     const alarm = [...store.alarms.values()].find((one) => one.stick === stick.id);
     return alarm && language() !== 'en' && has(`alarm.${alarm.kind}`) ? t(`alarm.${alarm.kind}`, { stick: visible(stickName(stick)), till: visible(alarm.till ?? '') }) : stick.problem;
   }
+  if (isReleased(store, stick)) return t('situation.released');
   return t(`situation.${stick.state}`);
 }
 
