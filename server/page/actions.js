@@ -1,7 +1,7 @@
 // What a person can do with a stick, a till, a mapping or a lease, from wherever it is asked for.
 import { api } from './api.js';
 import { t } from './i18n.js';
-import { short, stickName } from './format.js';
+import { short, stickName, visible } from './format.js';
 import { isReleased, leaseOf, mappingsOf } from './model.js';
 import { askDialog, blockDialog, endLeaseDialog, mapDialog, renameDialog } from './dialogs_map.js';
 import { addTillDialog, approveDialog, newTokenDialog, tillDialog } from './dialogs_till.js';
@@ -30,6 +30,7 @@ export function actionsOf(store, ui, context) {
     },
     unmap: (mapping) => askDialog({ title: t('unmap.title'), text: t('unmap.text', { stick: short(stickName(known(mapping.stick))), till: short(mapping.till) }),
       action: t('unmap'), danger: true, done: t('unmap.done', { stick: short(stickName(known(mapping.stick))), till: short(mapping.till) }), run: (why) => api.unmap(mapping.id, why) }),
+    /** To this place among the admin's mappings of its stick, from 1. */
     move: (mapping, position) => quietly(() => api.changeMapping(mapping.id, { position, reason: '' }), t('mapping.moved')),
     endLease: (lease) => endLeaseDialog(store, lease),
     block: (stick) => blockDialog(stick),
@@ -37,7 +38,9 @@ export function actionsOf(store, ui, context) {
     giveBack: (stick) => quietly(() => api.unblock(stick.id, ''), t('give_back.done', { stick: short(stickName(stick)) })),
     accept: (stick) => askDialog({ title: t('accept.title', { stick: short(stickName(stick)) }), text: t('accept.text'), action: t('stick.accept'), danger: true,
       done: t('accept.done', { stick: short(stickName(stick)) }), run: (why) => api.accept(stick.id, why) }),
-    identify: (stick) => quietly(() => api.identify(stick.id), t('identify.done', { stick: short(stickName(stick)) })),
+    async identify(stick) {
+      try { notify(visible((await api.identify(stick.id)).text ?? '')); } catch (error) { notifyError(error); }
+    },
     label: (stick) => renameDialog({ title: t('stick.label'), label: t('stick.label.field'), hint: t('stick.label.hint'), value: stick.label ?? '', run: (label, why) => api.changeStick(stick.id, { label, reason: why }) }),
     forget: (stick) => askDialog({ title: t('forget.title', { stick: short(stickName(stick)) }), text: t('forget.text'), action: t('forget'), danger: true, run: (why) => api.forget(stick.id, why) }),
 
@@ -90,8 +93,8 @@ export function menusOf(store, context) {
       const till = store.tills.get(mapping.till);
       return items([
         till && { label: t('till.details'), icon: 'info', run: () => actions.showTill(till.name) },
-        context.mayChange && own.length > 1 && !fixed && { label: t('mapping.up'), icon: 'open', disabled: at <= 0, run: () => actions.move(mapping, own[at - 1].position) },
-        context.mayChange && own.length > 1 && !fixed && { label: t('mapping.down'), icon: 'open', disabled: at === own.length - 1, run: () => actions.move(mapping, own[at + 1].position) },
+        context.mayChange && own.length > 1 && !fixed && { label: t('mapping.up'), icon: 'open', disabled: at <= 0, run: () => actions.move(mapping, at) },
+        context.mayChange && own.length > 1 && !fixed && { label: t('mapping.down'), icon: 'open', disabled: at === own.length - 1, run: () => actions.move(mapping, at + 2) },
         context.mayChange && null,
         context.mayChange && { label: t('unmap'), icon: 'lost', danger: true, disabled: fixed, title: fixed ? t('mapping.file.title') : null, run: () => actions.unmap(mapping) }]);
     },

@@ -43,8 +43,10 @@ const context = { get mayChange() { return me?.role === 'admin'; } };
 context.actions = actionsOf(store, ui, context);
 context.menus = menusOf(store, context);
 
-const views = { '': 'view.overview', audit: 'view.audit', users: 'view.users' };
-const view = () => { const wanted = location.hash.replace(/^#\/?/, ''); return wanted in views ? wanted : ''; };
+const allViews = { '': 'view.overview', audit: 'view.audit', users: 'view.users' };
+// A viewer is told nothing of the other accounts.
+const views = () => Object.entries(allViews).filter(([hash]) => hash !== 'users' || context.mayChange);
+const view = () => { const wanted = location.hash.replace(/^#\/?/, ''); return views().some(([hash]) => hash === wanted) ? wanted : ''; };
 
 // ---- light and dark
 
@@ -125,7 +127,7 @@ const connection = () => {
 function header() {
   return h('header.top', { key: 'top' },
     h('a.brand', { href: '#/', title: t('brand') }, icon('mark'), h('span.brand-name', 'tillbridge'), store.server && name(store.server.name, 'brand-server')),
-    h('nav.views', { 'aria-label': t('views') }, Object.entries(views).map(([hash, key]) => h('a', { key, href: `#/${hash}`, 'aria-current': view() === hash ? 'page' : null }, t(key)))),
+    h('nav.views', { 'aria-label': t('views') }, views().map(([hash, key]) => h('a', { key, href: `#/${hash}`, 'aria-current': view() === hash ? 'page' : null }, t(key)))),
     connection(),
     h('div.tools', settings(),
       menuButton({ label: t('account', { user: visible(me.user) }), content: icon('user'), items: () => [
@@ -158,7 +160,7 @@ function draw() {
   patch(root, [
     h('a.skip', { key: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.getElementById('main').focus(); } }, t('skip')),
     header(),
-    lost && h('div.lost', { key: 'lost', role: 'alert' }, icon('lost'), h('p', h('span.strong', t('connection.lost.title')), ' ', t('connection.lost.more'))),
+    lost && h('div.lost-notice', { key: 'lost', role: 'alert' }, icon('lost'), h('p', h('span.strong', t('connection.lost.title')), ' ', t('connection.lost.more'))),
     content()].filter(Boolean));
   document.documentElement.classList.toggle('is-lost', lost);
   focusRow(ui);

@@ -390,6 +390,7 @@ test('a viewer sees everything and is offered nothing to change', async () => {
     for (const name of ['Add till', 'Approve', 'Map…', 'Accept as it is', 'End']) assert.equal(await page.getByRole('button', { name }).count(), 0, name);
     await page.getByRole('button', { name: 'Actions for TSE Bakery, left' }).click();
     assert.deepEqual(await page.getByRole('menuitem').allInnerTexts(), ['Export its audit log']);
+    assert.equal(await page.getByRole('link', { name: 'Users' }).count(), 0);
   });
 });
 

@@ -128,9 +128,9 @@ export class Standin {
         answer(200, {});
       },
       'PATCH mappings': () => {
-        const mapping = this.find('mappings', id), all = this.state.mappings.filter((other) => other.stick === mapping.stick && other !== mapping);
-        const shifted = all.map((other) => other.position === body.position ? { ...other, position: mapping.position } : other);
-        this.change({ mappings: [...shifted, { ...mapping, position: body.position }] });
+        const mapping = this.find('mappings', id), others = this.state.mappings.filter((other) => other.stick === mapping.stick && other !== mapping && other.source !== 'file').sort((a, b) => a.position - b.position);
+        others.splice(body.position - 1, 0, mapping);
+        this.change({ mappings: others.map((other, at) => ({ ...other, position: at + 1 })) });
         answer(200, {});
       },
       'POST tills': () => {
