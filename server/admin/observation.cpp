@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "server/admin/administration_impl.hpp"
+#include "server/admin/limits.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::admin {

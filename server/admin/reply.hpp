@@ -28,6 +28,7 @@ class [[nodiscard]] Outcome {
   [[nodiscard]] T& operator*() { return std::get<0>(state_); }
   [[nodiscard]] const T& operator*() const { return std::get<0>(state_); }
   [[nodiscard]] T* operator->() { return &std::get<0>(state_); }
+  [[nodiscard]] const T* operator->() const { return &std::get<0>(state_); }
   [[nodiscard]] const Problem& problem() const { return std::get<1>(state_); }
 
  private:

@@ -9,15 +9,15 @@
 #include <systemd/sd-daemon.h>
 
 #include "channel/transport/loop.hpp"
+#include "server/daemon/daemon.hpp"
 #include "server/usb/config.hpp"
 #include "server/usb/log.hpp"
-#include "server/usb/usb_server.hpp"
 
 namespace {
 
 using tillbridge::server::Config;
+using tillbridge::server::Daemon;
 using tillbridge::server::ExitCode;
-using tillbridge::server::UsbServer;
 namespace log = tillbridge::server::log;
 
 constexpr const char* exit_codes = R"(Exit codes:
@@ -25,6 +25,7 @@ constexpr const char* exit_codes = R"(Exit codes:
   2  command line, configuration file or certificates are wrong
   3  cannot listen on a configured address
   4  a simulated stick or its control socket could not be made
+  5  the state folder (database, audit log) cannot be used
 SIGHUP reads the configuration again: mappings change in running sessions.)";
 
 // systemd's Type=notify-reload and Type=notify both understand these; without systemd they do
@@ -36,7 +37,7 @@ void notify(const std::string& state) {
 int run(const Config& config) {
   tillbridge::transport::Loop loop;
   log::set_level(config.log_level);
-  UsbServer daemon(loop, config);
+  Daemon daemon(loop, config);
   if (const auto failure = daemon.start()) {
     log::error(failure->error.message);
     return static_cast<int>(failure->code);
@@ -60,9 +61,12 @@ int run(const Config& config) {
 
 int main(int argc, char** argv) {
   CLI::App app("USB server: gives each till the stick that is mapped to it.", "tillbridged");
-  std::string file = tillbridge::server::default_config_file;
+  std::string file;
   bool check = false;
-  app.add_option("--config", file, "configuration file")->capture_default_str();
+  app.add_option("--config", file,
+                 std::string("configuration file; without it ") +
+                     tillbridge::server::default_config_file +
+                     " if it is there, and otherwise nothing but defaults");
   app.add_flag("--check-config", check, "only say whether the configuration file is right");
   app.set_version_flag("--version", "tillbridged " TILLBRIDGE_VERSION);
   app.footer(exit_codes);
@@ -72,13 +76,14 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::configuration);
   }
   try {
-    const auto config = tillbridge::server::load_config(file);
+    const auto config = file.empty() ? tillbridge::server::load_default_config()
+                                     : tillbridge::server::load_config(file);
     if (!config) {
       std::fprintf(stderr, "%s\n", config.error().message.c_str());
       return static_cast<int>(ExitCode::configuration);
     }
     if (check) {
-      std::printf("%s: nothing wrong\n", file.c_str());
+      std::printf("%s: nothing wrong\n", config->file.c_str());
       return 0;
     }
     return run(*config);

@@ -142,9 +142,11 @@ class Reader {
         } else {
           table.problem("stick", "is wrong: " + pattern.error().message);
         }
-        if (const auto [other, added] = sticks.emplace(stick, table.line_of("stick")); !added) {
+        // Behind one that takes every session nobody would ever look.
+        if (const auto other = sticks.find(stick); other != sticks.end()) {
           table.problem("stick", "is '" + stick + "', which line " + std::to_string(other->second) +
-                                     " maps already; one stick belongs to one till");
+                                     " maps already; one stick belongs to one till, unless the "
+                                     "mapping before has a user or terminal_server");
         }
       }
       mapping.till = table.required_text("till", "kasse-03");
@@ -156,12 +158,23 @@ class Reader {
                       : reset == "pass" ? ResetPolicy::pass
                                         : ResetPolicy::refuse;
       mapping.pipeline = table.word("pipeline", {"on", "off"}, "on") == "on";
+      mapping.user = condition(table, "user");
+      mapping.terminal_server = condition(table, "terminal_server");
+      if (!stick.empty() && mapping.conditions_text().empty()) {
+        sticks.emplace(stick, table.line_of("stick"));
+      }
       table.finish();
-      mapping.user = table.text("user").value_or("");
-      mapping.terminal_server = table.text("terminal_server").value_or("");
       mapping.id = "file-" + std::to_string(config_.rules.mappings.size() + 1);
       config_.rules.mappings.push_back(std::move(mapping));
     }
+  }
+
+  static std::string condition(ConfigTable& table, const std::string& key) {
+    std::string value = table.text(key).value_or("");
+    if (value.size() > limits::name_bytes) {
+      table.problem(key, "is longer than " + std::to_string(limits::name_bytes) + " bytes");
+    }
+    return value;
   }
 
   void check_till(ConfigTable& table, const std::string& till) {
@@ -279,6 +292,14 @@ Result<Config> load_config(const std::filesystem::path& file) {
     return fail(ErrorCode::config, file.string() + ": cannot be read; check that this user may");
   }
   return parse_config(text, file);
+}
+
+Result<Config> load_default_config() {
+  std::error_code problem;
+  if (!std::filesystem::exists(default_config_file, problem) && !problem) {
+    return parse_config("", default_config_file);
+  }
+  return load_config(default_config_file);
 }
 
 }  // namespace tillbridge::server

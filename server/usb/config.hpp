@@ -55,8 +55,6 @@ struct Config {
   };
 
   std::filesystem::path file;
-  /// The file's values, or all defaults: then the default file need not be there.
-  bool from_file = true;
   Link link;
   State state;
   Admin admin;
@@ -71,6 +69,8 @@ struct Config {
 /// Unknown keys, wrong types and bad values are errors: each as "FILE:LINE: key 'x' ...", all of
 /// them in one message, one a line.
 [[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
+/// default_config_file, or, where there is none, the defaults.
+[[nodiscard]] Result<Config> load_default_config();
 /// The same for text at hand. Relative paths in it are relative to `file`'s folder.
 [[nodiscard]] Result<Config> parse_config(std::string_view toml, const std::filesystem::path& file);
 

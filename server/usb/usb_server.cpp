@@ -329,7 +329,8 @@ TillSession* UsbServer::first_for(const PresentStick& stick, const TillSession* 
 }
 
 void UsbServer::reload() {
-  auto fresh = load_config(config_.file);
+  auto fresh =
+      config_.file == default_config_file ? load_default_config() : load_config(config_.file);
   if (!fresh) {
     log::error("the new configuration is broken and nothing of it is used:\n" +
                fresh.error().message);
@@ -340,6 +341,8 @@ void UsbServer::reload() {
                  " changed, which takes effect after a restart (systemctl restart tillbridged)");
   };
   if (!(fresh->link == config_.link)) restart_for("[link]");
+  if (!(fresh->state == config_.state)) restart_for("[state]");
+  if (!(fresh->admin == config_.admin)) restart_for("[admin]");
   if (fresh->usbip_listen != config_.usbip_listen) restart_for("[usbip]");
   if (fresh->libusb != config_.libusb) restart_for("[libusb]");
   log::set_level(fresh->log_level);

@@ -29,6 +29,7 @@ enum class ExitCode : std::uint8_t {
   configuration = 2,  ///< command line, configuration file or certificates
   cannot_listen = 3,
   simulation = 4,  ///< a simulated stick or its control could not be made
+  state = 5,       ///< the state folder cannot be used
 };
 
 struct StartFailure {

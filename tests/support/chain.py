@@ -178,11 +178,16 @@ class Chain:
         pki = self.directory / "pki"
         config = self.file(f"{name}.toml", "\n".join([
             "[link]", 'listen = "127.0.0.1:0"', f'certificate = "{pki}/server.crt"', f'key = "{pki}/server.key"',
-            f'authority = "{pki}/authority.crt"', extra, *tables("simulated", sticks), *tables("map", maps), ""]))
+            f'authority = "{pki}/authority.crt"', *self.state_tables(name), extra, *tables("simulated", sticks), *tables("map", maps), ""]))
         server = self.start(name, [self.build / "server/usb/tillbridged", "--config", config])
         server.config = config
         server.port = int(server.wait_for(r"listening for tills on \S+:(\d+)").group(1))
         return server
+
+    def state_tables(self, name="tillbridged"):
+        """A server's memory and its administrators' way in, both in this chain's directory."""
+        return ["[state]", f'folder = "{self.directory}/{name}.state"', "[admin]", 'listen = "127.0.0.1:0"',
+                f'socket = "{self.directory}/{name}.admin"']
 
     def test_bench(self):
         """(the configuration that switches it on, for usb_server(extra=...); the bench)"""

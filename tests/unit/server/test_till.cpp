@@ -193,9 +193,12 @@ std::optional<usb::TransferStatus> TestTill::completed(link::StreamId stream,
 }
 
 bool TestTill::connect_and_import() {
-  hello();  // waits in the endpoint for the connection
-  if (!bench_.run_until([&] { return !granted.empty() || refused || closed; }) || granted.empty())
+  const std::size_t before = granted.size();  // of an earlier session
+  hello();                                    // waits in the endpoint for the connection
+  if (!bench_.run_until([&] { return granted.size() > before || refused || closed; }) ||
+      granted.size() == before) {
     return false;
+  }
   const ImportedStick& stick = import(granted.back().stream, granted.back().busid);
   return bench_.run_until([&] { return stick.imported || stick.failed; }) && stick.imported;
 }
