@@ -19,6 +19,7 @@ import { name, time, visible } from './format.js';
 import { announce, notifyError } from './notices.js';
 
 const root = document.getElementById('app');
+const EARLIER = 30; // events of before that are shown at first
 let me = null, started = false, scheduled = false;
 
 function redraw() {
@@ -70,6 +71,8 @@ async function begin() {
   me = await api.me();
   know(true);
   store.start();
+  // So that the list of events begins with what happened last; without it the page is as good.
+  api.audit({ limit: EARLIER }).then((answer) => { if (me) store.remember(answer.entries); }, () => {});
   entered();
   redraw();
 }

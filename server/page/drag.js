@@ -4,6 +4,7 @@ import { announce } from './notices.js';
 import { t } from './i18n.js';
 
 const FAR_ENOUGH = 6; // pixels, before a press becomes a drag
+const EDGE = 60; // pixels from the window's edge, where it scrolls
 
 /**
  * Properties that make an element something to drag. Places to drop it have data-takes with its kind; `dropped` gets
@@ -22,11 +23,11 @@ export function draggable({ kind, label, dropped }) {
 }
 
 function follow(source, start, { kind, label, dropped }) {
-  let ghost = null, over = null;
+  let ghost = null, over = null, last = start;
+  const placeAt = ({ clientX, clientY }) => document.elementFromPoint(clientX, clientY)?.closest(`[data-takes="${kind}"]`) ?? null;
   const choose = (place) => {
-    if (place === over) return;
-    over?.classList.remove('drop-here');
-    over = place;
+    if (place !== over) over?.classList.remove('drop-here');
+    over = place; // marked anew each time: a redraw may have taken the mark away
     over?.classList.add('drop-here');
   };
   const begin = () => {
@@ -38,6 +39,7 @@ function follow(source, start, { kind, label, dropped }) {
     source.classList.add('dragged');
     getSelection()?.removeAllRanges();
     announce(t(`drag.${kind}`, { name: visible(label) }));
+    requestAnimationFrame(scroll);
   };
   const move = (event) => {
     if (event.pointerId !== start.pointerId) return;
@@ -47,10 +49,18 @@ function follow(source, start, { kind, label, dropped }) {
     }
     event.preventDefault();
     ghost.style.transform = `translate(${event.clientX + 12}px, ${event.clientY + 12}px)`;
-    choose(document.elementFromPoint(event.clientX, event.clientY)?.closest(`[data-takes="${kind}"]`) ?? null);
-    const edge = 56;
-    if (event.clientY < edge) scrollBy(0, -14);
-    else if (event.clientY > innerHeight - edge) scrollBy(0, 14);
+    choose(placeAt(event));
+    last = event;
+  };
+  // A long list goes by while the pointer rests at the window's edge.
+  const scroll = () => {
+    if (!ghost) return;
+    const down = last.clientY > innerHeight - EDGE, up = last.clientY < EDGE;
+    if (down || up) {
+      scrollBy(0, down ? 12 : -12);
+      choose(placeAt(last));
+    }
+    requestAnimationFrame(scroll);
   };
   const end = () => {
     removeEventListener('pointermove', move);
@@ -58,6 +68,7 @@ function follow(source, start, { kind, label, dropped }) {
     removeEventListener('pointercancel', end);
     removeEventListener('keydown', key, true);
     ghost?.remove();
+    ghost = null;
     source.classList.remove('dragged');
     delete document.documentElement.dataset.dragging;
     choose(null);

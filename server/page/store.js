@@ -4,6 +4,7 @@ import { api } from './api.js';
 const LISTS = { sticks: 'id', tills: 'name', mappings: 'id', leases: 'id', pending: 'id', alarms: 'id' };
 const POINTS = 60;      // of a sparkline: two minutes
 const LOG_LINES = 200;
+const WARNINGS = new Set(['alarm_raised', 'stick_refused', 'till_lost', 'till_refused', 'login_refused', 'pairing_refused', 'action_refused', 'lease_away', 'log_damaged']);
 const SILENCE_MS = 15000; // the server sends load every 2 s: after this the connection is dead, whatever TCP thinks
 
 export class Store {
@@ -97,6 +98,14 @@ export class Store {
       this.log.length = Math.min(this.log.length, LOG_LINES);
       this.changed();
     });
+  }
+
+  /** What happened before: entries of the audit log as events, newest first. */
+  remember(entries) {
+    const known = entries.map((entry) => ({ time: entry.time, kind: entry.kind, stick: entry.stick, till: entry.till, who: entry.who,
+                                            level: WARNINGS.has(entry.kind) ? 'warning' : 'info', number: `audit ${entry.n}` }));
+    this.log = [...this.log, ...known].slice(0, LOG_LINES);
+    this.changed();
   }
 
   #state(event) {

@@ -69,7 +69,7 @@ export const de = {
   'drain.begin': 'Wartung beginnen…', 'drain.end': 'Wartung beenden', 'drain.on': 'Wartung', 'drain.title': 'Wartung beginnen?', 'drain.text': 'Ab jetzt bekommt keine Kasse einen Stick. Laufende Sitzungen behalten ihren, bis sie enden: Warten Sie, bis keine mehr da ist, und arbeiten Sie dann am Server.', 'drain.ended': 'Die Wartung ist beendet', 'drain.banner.none': 'Wartung. Kein Stick ist mehr in Benutzung: Sie können am Server arbeiten.', 'drain.banner': { one: 'Wartung: Keine neue Benutzung beginnt. {n} Stick ist noch in Benutzung.', other: 'Wartung: Keine neue Benutzung beginnt. {n} Sticks sind noch in Benutzung.' },
 
   // Ereignisse
-  log: 'Ereignisse', 'log.warnings': 'Nur Warnungen', 'log.empty': 'Seit Sie diese Seite geöffnet haben, ist nichts passiert.', 'log.empty.warnings': 'Keine Warnung, seit Sie diese Seite geöffnet haben.', 'level.error': 'Fehler', 'level.warning': 'Warnung',
+  log: 'Ereignisse', 'log.warnings': 'Nur Warnungen', 'log.empty': 'Noch ist nichts passiert.', 'log.empty.warnings': 'Keine Warnung.', 'level.error': 'Fehler', 'level.warning': 'Warnung',
 
   // Protokoll
   audit: 'Protokoll', 'audit.text': 'Alles, was geschah, in einer Kette, die jede spätere Änderung zeigt.', 'audit.all_sticks': 'Alle Sticks', 'audit.all_tills': 'Alle Kassen', 'audit.from': 'Von', 'audit.to': 'Bis', 'audit.verify': 'Prüfen', 'audit.verifying': 'Wird geprüft…', 'audit.export': 'Exportieren', 'audit.more': 'Ältere Einträge', 'audit.empty': 'Für diese Auswahl gibt es nichts.', 'audit.time': 'Zeit', 'audit.what': 'Was', 'audit.stick': 'Stick', 'audit.till': 'Kasse', 'audit.who': 'Wer', 'audit.why': 'Warum', 'audit.number': 'Nummer des Eintrags',

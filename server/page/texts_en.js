@@ -69,7 +69,7 @@ export const en = {
   'drain.begin': 'Begin maintenance…', 'drain.end': 'End maintenance', 'drain.on': 'Maintenance', 'drain.title': 'Begin maintenance?', 'drain.text': 'No till gets a stick from now on. Running sessions keep theirs until they end: wait until none is left, then work on the server.', 'drain.ended': 'Maintenance is over', 'drain.banner.none': 'Maintenance. No stick is in use any more: you can work on the server.', 'drain.banner': { one: 'Maintenance: no new use begins. {n} stick is still in use.', other: 'Maintenance: no new use begins. {n} sticks are still in use.' },
 
   // events
-  log: 'Events', 'log.warnings': 'Only warnings', 'log.empty': 'Nothing has happened since you opened this page.', 'log.empty.warnings': 'No warning since you opened this page.', 'level.error': 'Error', 'level.warning': 'Warning',
+  log: 'Events', 'log.warnings': 'Only warnings', 'log.empty': 'Nothing has happened yet.', 'log.empty.warnings': 'No warning.', 'level.error': 'Error', 'level.warning': 'Warning',
 
   // audit
   audit: 'Audit log', 'audit.text': 'Everything that happened, in a chain that shows any later change.', 'audit.all_sticks': 'All sticks', 'audit.all_tills': 'All tills', 'audit.from': 'From', 'audit.to': 'To', 'audit.verify': 'Verify', 'audit.verifying': 'Verifying…', 'audit.export': 'Export', 'audit.more': 'Older entries', 'audit.empty': 'Nothing here for this choice.', 'audit.time': 'Time', 'audit.what': 'What', 'audit.stick': 'Stick', 'audit.till': 'Till', 'audit.who': 'Who', 'audit.why': 'Why', 'audit.number': 'Number of the entry',

@@ -148,6 +148,24 @@ test('a till is dragged onto a stick; the device is in use; undo', async () => {
   });
 });
 
+test('a drag scrolls to what is out of the window, and a name is where one takes hold', async () => {
+  await inFrontOf(states.everything(), { height: 700 }, async (page, standin) => {
+    await page.evaluate(() => scrollTo(0, 200));
+    const from = await till(page, 'kasse-04').getByText('kasse-04').boundingBox(), target = stickRow(page, states.stick(4).serial);
+    await page.mouse.move(from.x + 20, from.y + 8);
+    await page.mouse.down();
+    await page.mouse.move(400, 600, { steps: 4 });
+    await page.mouse.move(400, 690, { steps: 4 });
+    await until(async () => (await target.boundingBox()).y < 600, 'the row comes into the window');
+    const to = await target.boundingBox();
+    await page.mouse.move(400, to.y + 20, { steps: 3 });
+    await page.mouse.up();
+    await target.getByText('kasse-04').waitFor();
+    assert.equal(standin.requests.length, 1);
+    assert.equal(await dialog(page).count(), 0, 'the release is no click on the name');
+  });
+});
+
 test('a stick is dragged onto a till; one that is mapped already asks what is meant', async () => {
   await inFrontOf(states.everything(), {}, async (page, standin) => {
     await drag(page, stickRow(page, 'TSE Bakery, left').locator('.grip'), till(page, 'kasse-04'));
