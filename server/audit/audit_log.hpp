@@ -44,7 +44,7 @@ struct Options {
   enum class Damage : std::uint8_t { refuse, go_on } damage = Damage::refuse;
   /// Called before every single change of a file, with the step's name: for tests that end the
   /// process there.
-  std::function<void(const char* step)> at_step;
+  std::function<void(const char* step)> at_step{};
 };
 
 /// One thread; one per folder (`unavailable` otherwise). Files: audit.jsonl (what is written to

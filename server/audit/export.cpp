@@ -116,8 +116,8 @@ std::vector<std::string> preface(const ExportStart& start, const std::string& fi
           (asked.stick.empty() ? std::string("all sticks") : "stick " + clean(asked.stick)),
       "# from " + time_text(asked.from) + " to " + time_text(asked.to) + ", written " +
           time_text(start.made),
-      "# " + std::to_string(start.entries) + " entries; " + std::to_string(start.left_out) +
-          " entries in between are about other things and are left out",
+      "# entries: " + std::to_string(start.entries) +
+          "; left out in between, about other things: " + std::to_string(start.left_out),
       "#",
       "# Lines that begin with # are for reading; below them stand the same entries as JSON with "
       "what",

@@ -17,6 +17,9 @@ namespace tillbridge::audit {
 
 namespace {
 
+// How the lines of an export begin that are no entries.
+constexpr std::string_view left_out_mark = "{\"left_out\":", end_mark = "{\"end\":";
+
 std::string entry_name(std::uint64_t n) {
   return "entry " + std::to_string(n);
 }
@@ -283,12 +286,19 @@ Result<Report> verify_export(const std::filesystem::path& path, const PublicKey&
       follower.expect(start->first, start->before);
       return true;
     }
-    if (const auto left_out = parse_left_out(text)) {
+    if (text.rfind(left_out_mark, 0) == 0) {
+      const auto left_out = parse_left_out(text);
+      if (!left_out) {
+        follower.find(follower.next(), file,
+                      "What was left out here is not written as it should be.");
+        follower.expect(follower.next(), {});
+        return true;
+      }
       std::uint64_t n = left_out->first;
       for (const std::string& digest : left_out->digests) follower.left_out(file, n++, digest);
       return true;
     }
-    end = parse_export_end(text);
+    if (text.rfind(end_mark, 0) == 0) end = parse_export_end(text);
     end_at = at;
     if (!end) {
       const bool is_entry = follower.entry(file, text);
