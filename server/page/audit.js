@@ -4,6 +4,7 @@ import { icon } from './icons.js';
 import { api } from './api.js';
 import { has, t } from './i18n.js';
 import { field, input, select } from './dialog.js';
+import { whoText } from './log.js';
 import { fullTime, name, number, stickName, tillName, timeElement, visible } from './format.js';
 import { sticksInOrder, tillsInOrder } from './model.js';
 
@@ -80,14 +81,17 @@ export class Audit {
 
 function line(store, entry) {
   const stick = store.sticks.get(entry.stick), key = `kind.${entry.kind}`;
-  const facts = Object.entries(entry.details ?? {}).filter(([, value]) => typeof value !== 'object').map(([what, value]) => `${what} ${visible(value)}`).join(', ');
+  const given = Object.entries(entry.details ?? {}).filter(([, value]) => typeof value !== 'object' && value !== '');
+  // The digits of a fingerprint are for comparing; here its beginning will do.
+  const brief = (value) => /^[0-9a-f]{40,}$/.test(value) ? `${value.slice(0, 16)}…` : visible(value);
+  const facts = given.map(([what, value]) => `${what.replaceAll('_', ' ')} ${brief(value)}`).join(', ');
   return h('tr', { key: entry.n },
     h('td.when', timeElement(entry.time, { seconds: true }), h('span.muted.small', { title: t('audit.number') }, ` #${entry.n}`)),
-    h('td', h('span.strong', has(key) ? t(key) : visible(String(entry.kind).replaceAll('_', ' '))), facts && h('span.details', { lang: 'en' }, name(facts))),
+    h('td', h('span.strong', has(key) ? t(key) : visible(String(entry.kind).replaceAll('_', ' '))), facts && h('span.details', { lang: 'en', title: given.map(([what, value]) => `${what} ${visible(value)}`).join('\n') }, h('bdi', facts))),
     h('td', { 'data-head': t('audit.stick') }, entry.stick && name(stick ? stickName(stick) : entry.stick)),
     h('td', { 'data-head': t('audit.till') }, entry.till && name(entry.till)),
-    h('td', { 'data-head': t('audit.who') }, entry.who && name(entry.who)),
-    h('td', { 'data-head': t('audit.why') }, entry.reason && name(entry.reason)));
+    h('td', { 'data-head': t('audit.who') }, entry.who && name(whoText(entry.who))),
+    h('td', { 'data-head': t('audit.why') }, entry.reason && name(/^[a-z]+(_[a-z]+)+$/.test(entry.reason) ? entry.reason.replaceAll('_', ' ') : entry.reason)));
 }
 
 function report(result) {

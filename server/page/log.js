@@ -6,10 +6,19 @@ import { name, stickName, timeElement, visible } from './format.js';
 
 const icons = { error: 'error', warning: 'warning' };
 
+// Of these the server's sentence says more than their name.
+const told = /^alarm_|_refused$/;
+
+/** Who did it, where that is not said already. */
+export function whoText(who) {
+  const [, role, account] = /^(admin|viewer) (.*)$/s.exec(who ?? '') ?? [];
+  return role ? `${t(`role.${role}`)} ${account}` : who ?? '';
+}
+
 /** The page's own words for what it knows, else the server's. */
 export function eventText(store, event) {
   const key = `kind.${event.kind}`, stick = store.sticks.get(event.stick);
-  if (event.text && (language() === 'en' || !has(key))) return h('span', { lang: language() === 'en' ? null : 'en' }, visible(event.text));
+  if (event.text && (!has(key) || (language() === 'en' && told.test(event.kind)))) return h('span', { lang: language() === 'en' ? null : 'en' }, visible(event.text));
   const names = [event.stick && name(stick ? stickName(stick) : event.stick), event.till && name(event.till)].filter(Boolean);
   return h('span', has(key) ? t(key) : visible(event.kind), names.map((one) => [' · ', one]));
 }
@@ -24,5 +33,5 @@ export function log(store, ui) {
       : h('div.log', { tabindex: '0', role: 'log', 'aria-live': 'off', 'aria-labelledby': 'log-title' }, h('ol', shown.map((event) =>
           h('li', { key: event.number, class: event.level in icons ? event.level : null },
             timeElement(event.time, { seconds: true }),
-            h('p', event.level in icons && icon(icons[event.level], { label: t(`level.${event.level}`) }), eventText(store, event), event.who && h('span.muted', ' · ', name(event.who))))))));
+            h('p', event.level in icons && icon(icons[event.level], { label: t(`level.${event.level}`) }), eventText(store, event), /^(admin|viewer) /.test(event.who ?? '') && h('span.muted', ' · ', name(whoText(event.who)))))))));
 }

@@ -56,6 +56,7 @@ export function needs(store) {
     if (till.state !== 'connected' || tillsWithAlarm.has(till.name) || leasesOfTill(store, till).length) continue;
     const mapped = mappingsOfTill(store, till).map((mapping) => store.sticks.get(mapping.stick)).filter(Boolean);
     if (!mapped.length) {
+      if (isFirstRun(store)) continue; // the first steps say so
       list.push({ key: `till ${till.name}`, icon: 'till', till, title: t('need.till.unmapped', { till: short(tillName(till)) }), remedy: t('need.till.unmapped.remedy') });
       continue;
     }
