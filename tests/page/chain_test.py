@@ -83,5 +83,44 @@ def test_what_is_done_on_the_page_happens_in_the_session(c):
         page.end()
 
 
+def test_what_happens_to_the_stick_is_seen_on_the_page(c):
+    """An ended use comes back only when the admin gives it back; a stick that is pulled comes back by itself."""
+    c.certificates(TILL)
+    extra, bench = c.test_bench()
+    server = c.usb_server([{"kind": "mass-storage", "serial": SERIAL, "size_mib": 16}], [], extra)
+    link = server.wait_for(r"(https?://\S+/#once=\S+)").group(1)
+    terminal = c.terminal("--sink", "probe", "--json", "--probe-stay")
+    c.client(terminal.port, c.till_config(TILL, server.port), user="verkauf")
+    with Browser() as page:
+        page.first_login(link=link, user=USER, password=PASSWORD)
+        page.till_says(till=TILL, text="no stick mapped")
+        page.drag(till=TILL, stick=SERIAL)
+        terminal.wait_for('"event":"device_arrived"', 60)
+        page.headline(text="Your till has its stick")
+
+        mark = terminal.mark()
+        page.end_lease(stick=SERIAL, reason="cleaning the cupboard")
+        terminal.wait_for('"event":"device_gone"', 60, mark)
+        page.need(text="An admin took its stick")
+        page.picture(name="real-released")
+        mark = terminal.mark()
+        page.need(text="An admin took its stick", press="Give back")
+        terminal.wait_for('"event":"device_arrived"', 60, mark)
+        page.headline(text="Your till has its stick")
+
+        mark = terminal.mark()
+        bench.unplug(SERIAL)
+        terminal.wait_for('"event":"device_gone"', 60, mark)
+        page.need(text="is unplugged")
+        page.stick_says(stick=SERIAL, text="Unplugged")
+        page.picture(name="real-unplugged")
+        mark = terminal.mark()
+        bench.plug(SERIAL)
+        terminal.wait_for('"event":"device_arrived"', 60, mark)
+        page.no_need(text="is unplugged")
+        page.headline(text="Your till has its stick")
+        page.end()
+
+
 if __name__ == "__main__":
     main(globals())

@@ -60,6 +60,20 @@ const steps = {
     await dialog().getByRole('button', { name: 'Unmap' }).click();
     await dialog().waitFor({ state: 'detached' });
   },
+  async end_lease({ stick, reason }) {
+    await stickRow(stick).getByRole('button', { name: /^Actions/ }).click();
+    await page.getByRole('menuitem', { name: 'End this use' }).click();
+    await dialog().getByLabel('Reason').fill(reason);
+    await dialog().getByRole('button', { name: 'End it' }).click();
+    await dialog().waitFor({ state: 'detached' });
+  },
+  /** A button of what needs somebody. */
+  async need({ text, press = null }) {
+    const need = page.locator('.need').filter({ hasText: text });
+    await need.waitFor();
+    if (press) await need.getByRole('button', { name: press }).click();
+  },
+  async no_need({ text }) { await page.locator('.need').filter({ hasText: text }).waitFor({ state: 'detached' }); },
   /** Waits until the stick's p99 is at least so many milliseconds. */
   async p99_above({ stick, ms }) {
     const figure = stickRow(stick).locator('.figures > :nth-child(2)');
