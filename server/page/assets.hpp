@@ -20,8 +20,11 @@ struct Asset {
 /// index.
 [[nodiscard]] const Asset* find(std::string_view path);
 
-/// The page itself. A one-time login link is this page with the token in the fragment, which no
-/// browser sends anywhere: "https://HOST:PORT/#once=TOKEN".
+/// The page itself. What it expects of logins: GET /api/v1/me answers {"user", "role": "admin" or
+/// "viewer", "csrf"}, or 401; each changing request carries that token as X-CSRF-Token. POST
+/// /api/v1/login and /login/once need none. After a 401 it asks for a login. A one-time login link
+/// is this page with the token in the fragment, which no browser sends anywhere:
+/// "https://HOST:PORT/#once=TOKEN".
 [[nodiscard]] const Asset& index();
 
 /// Content-Security-Policy for every asset. Nothing comes from elsewhere, nothing is inline, and no

@@ -5,8 +5,8 @@ import { has, language, t } from './i18n.js';
 import { latency, name, short, stickName, tillName, timeElement, visible } from './format.js';
 import { headline, isFirstRun, isReleased, needs, sticksInOrder, worstLatency } from './model.js';
 
-/** A text of the server. It is English; a screen reader should know that. */
-const foreign = (text, classes = '') => text && h('span', { class: classes || null, lang: language() === 'en' ? null : 'en' }, visible(text));
+/** A text of the server as a sentence. It is English; a screen reader should know that. */
+const foreign = (text) => text && h('span', { lang: language() === 'en' ? null : 'en' }, visible(text).replace(/^[a-z]/, (first) => first.toUpperCase()).replace(/[^.!?…]$/, '$&.'));
 
 function card(store, item, context) {
   const { actions, mayChange } = context, buttons = [];

@@ -332,6 +332,29 @@ test('on a phone, 360 pixels wide', async () => {
   });
 });
 
+test('a finger drags by the grip, and scrolls everywhere else', async () => {
+  await inFrontOf(states.everything(), { width: 820, height: 1180, touch: true }, async (page, standin) => {
+    const devtools = await page.context().newCDPSession(page);
+    const touch = (type, x, y) => devtools.send('Input.dispatchTouchEvent', { type, touchPoints: type === 'touchEnd' ? [] : [{ x, y }] });
+    const swipe = async (from, to) => {
+      await touch('touchStart', from.x, from.y);
+      for (let step = 1; step <= 8; ++step) await touch('touchMove', from.x + (to.x - from.x) * step / 8, from.y + (to.y - from.y) * step / 8);
+      await touch('touchEnd');
+    };
+    const middle = async (locator) => { const box = await locator.boundingBox(); return { x: box.x + box.width / 2, y: box.y + box.height / 2 }; };
+    await stickRow(page, states.stick(4).serial).scrollIntoViewIfNeeded();
+    await till(page, 'kasse-04').scrollIntoViewIfNeeded();
+    const row = await middle(stickRow(page, states.stick(4).serial));
+    await swipe(await middle(till(page, 'kasse-04').locator('.grip')), row);
+    await until(() => standin.requests.length === 1, 'a mapping is asked for');
+    assert.equal(standin.requests[0].body.stick, states.stick(4).id);
+    const before = await page.evaluate(() => scrollY);
+    await swipe({ x: row.x, y: 300 }, { x: row.x, y: 700 });
+    await until(async () => await page.evaluate(() => scrollY) < before, 'the page scrolls');
+    assert.equal(standin.requests.length, 1);
+  });
+});
+
 test('64 sticks: dense, found by typing, filtered', async () => {
   await inFrontOf(states.cupboard(), {}, async (page) => {
     await headline(page, 'All 58 connected tills have their stick');
