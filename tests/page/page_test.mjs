@@ -157,6 +157,7 @@ test('a drag scrolls to what is out of the window, and a name is where one takes
     await page.mouse.move(400, 600, { steps: 4 });
     await page.mouse.move(400, 690, { steps: 4 });
     await until(async () => (await target.boundingBox()).y < 600, 'the row comes into the window');
+    await page.mouse.move(400, 400); // away from the edge: it scrolls no further
     const to = await target.boundingBox();
     await page.mouse.move(400, to.y + 20, { steps: 3 });
     await page.mouse.up();
