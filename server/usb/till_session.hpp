@@ -86,6 +86,8 @@ class TillSession {
   [[nodiscard]] bool can_resume() const noexcept {
     return greeted_ && !closing_ && grace_ > Duration(0) && endpoint_.can_resume();
   }
+  /// Claimant::session; empty before its hello.
+  [[nodiscard]] const std::string& session() const noexcept { return claimant_.session; }
   [[nodiscard]] TillStatus status() const;
   /// Since when it is without a connection.
   [[nodiscard]] std::optional<Instant> waiting_since() const noexcept { return waiting_since_; }

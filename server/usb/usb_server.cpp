@@ -294,33 +294,42 @@ void UsbServer::refresh() {
 // has the stick is pushed out by one that comes before him.
 void UsbServer::hand_out() {
   offer_timer_.cancel();
+  if (registry_.rules().draining) return;
+  SessionsByName sessions;
+  for (const auto& till : tills_) {
+    if (till->greeted() && !till->closing()) sessions.emplace(till->till().name, till.get());
+  }
   for (const PresentStick* stick : registry_.sticks()) {
-    if (stick->lease != nullptr || registry_.rules().draining) continue;
+    if (stick->lease != nullptr) continue;
     if (!stick->offer) {
-      if (TillSession* till = first_for(*stick)) till->offer(*stick);
+      if (TillSession* till = first_for(*stick, sessions)) till->offer(*stick);
       continue;
     }
-    const auto holder = std::find_if(tills_.begin(), tills_.end(), [&](const auto& till) {
-      return till->greeted() && till->status().session == stick->offer->session;
+    const auto [begin, end] = sessions.equal_range(stick->offer->till);
+    const auto holder = std::find_if(begin, end, [&](const auto& item) {
+      return item.second->session() == stick->offer->session;
     });
-    if (holder == tills_.end() || first_for(*stick, holder->get()) == nullptr) continue;
+    if (holder == end || first_for(*stick, sessions, holder->second) == nullptr) continue;
     if (loop_.now() >= stick->offer->since + offer_within) {
-      (*holder)->retract(stick->stay,
-                         "it was offered and not taken, and another till waits for it");
+      holder->second->retract(stick->stay,
+                              "it was offered and not taken, and another till waits for it");
     } else {
       offer_timer_.arm(loop_.now() + offer_within, [this] { refresh(); });
     }
   }
 }
 
-TillSession* UsbServer::first_for(const PresentStick& stick, const TillSession* but) {
+TillSession* UsbServer::first_for(const PresentStick& stick, const SessionsByName& sessions,
+                                  const TillSession* but) {
   // One whose connection is lost gets what no other wants.
   for (const bool waiting : {false, true}) {
     for (const Mapping& mapping : stick.mappings) {
-      for (const auto& till : tills_) {
-        if (till.get() != but && till->waiting_since().has_value() == waiting &&
+      const auto [begin, end] = sessions.equal_range(mapping.till);
+      for (auto item = begin; item != end; ++item) {
+        TillSession* till = item->second;
+        if (till != but && till->waiting_since().has_value() == waiting &&
             till->accepts(stick, mapping)) {
-          return till.get();
+          return till;
         }
       }
     }

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "channel/bytes/result.hpp"
@@ -88,7 +90,10 @@ class UsbServer {
   void take_over(const TillSession& newest);
   void refresh();
   void hand_out();
-  [[nodiscard]] TillSession* first_for(const PresentStick& stick, const TillSession* but = nullptr);
+  using SessionsByName = std::multimap<std::string_view, TillSession*>;
+  [[nodiscard]] static TillSession* first_for(const PresentStick& stick,
+                                              const SessionsByName& sessions,
+                                              const TillSession* but = nullptr);
   void finish_if_idle();
 
   transport::Loop& loop_;
