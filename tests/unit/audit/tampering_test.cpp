@@ -1,5 +1,6 @@
 // Whatever is done to a log, verify() finds it.
 #include <array>
+#include <cstdlib>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -259,6 +260,27 @@ TEST_F(Tampering, AnExportOfNothingOrOfEverythingIsOneToo) {
   const AuditLog other_log = must(AuditLog::open(other.path(), at(0)));
   key_ = other_log.public_key();
   EXPECT_THAT(check_export(everything), HasSubstr("another server"));
+}
+
+// By FORMAT.md alone: a program that has no line in common with ours comes to the same.
+TEST_F(Tampering, APythonProgramThatFollowsTheFormatAgrees) {
+  if (std::system("python3 -c 'import cryptography' 2>/dev/null") != 0) {
+    GTEST_SKIP() << "python3-cryptography is not installed";
+  }
+  folder_.write("../export", export_);
+  folder_.write("../key", key_);
+  const auto agrees = [&](const std::string& target) {
+    const std::string command = std::string("python3 ") + TILLBRIDGE_SOURCE_DIR +
+                                "/tests/support/audit_verify.py " + folder_.file(target).string() +
+                                " " + folder_.file("../key").string() + " >/dev/null";
+    return std::system(command.c_str()) == 0;
+  };
+  EXPECT_TRUE(agrees("."));
+  EXPECT_TRUE(agrees("../export"));
+  folder_.write("../export", std::string(export_).replace(export_.find("kasse-07"), 8, "kasse-08"));
+  EXPECT_FALSE(agrees("../export"));
+  folder_.write("audit.jsonl", joined({lines_of(folder_.read("audit.jsonl"))[0]}));
+  EXPECT_FALSE(agrees("."));
 }
 
 TEST_F(Tampering, WhatIsNoLogIsSaidToBeNone) {
