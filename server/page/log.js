@@ -2,7 +2,7 @@
 import { h } from './view.js';
 import { icon } from './icons.js';
 import { has, language, t } from './i18n.js';
-import { name, stickName, timeElement, visible } from './format.js';
+import { name, short, stickName, timeElement, visible } from './format.js';
 
 const icons = { error: 'error', warning: 'warning' };
 
@@ -19,7 +19,7 @@ export function whoText(who) {
 export function eventText(store, event) {
   const key = `kind.${event.kind}`, stick = store.sticks.get(event.stick);
   if (event.text && (!has(key) || (language() === 'en' && told.test(event.kind)))) return h('span', { lang: language() === 'en' ? null : 'en' }, visible(event.text));
-  const names = [event.stick && name(stick ? stickName(stick) : event.stick), event.till && name(event.till)].filter(Boolean);
+  const names = [event.stick && name(short(stick ? stickName(stick) : event.stick)), event.till && name(short(event.till))].filter(Boolean);
   return h('span', has(key) ? t(key) : visible(event.kind), names.map((one) => [' · ', one]));
 }
 
