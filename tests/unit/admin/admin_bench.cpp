@@ -118,6 +118,16 @@ std::vector<std::string> AdminTest::audit_kinds() {
   return kinds;
 }
 
+bool AdminTest::until(const std::function<bool()>& condition) {
+  transport::Timer timer(bench_.loop);
+  std::function<void()> look = [&] {
+    bench_.poke();
+    timer.arm(bench_.loop.now() + std::chrono::milliseconds(1), look);
+  };
+  look();
+  return bench_.run_until(condition);
+}
+
 std::unique_ptr<TestTill> AdminTest::connected(const std::string& name, const std::string& user) {
   auto made = till(name);
   link::Hello hello;

@@ -80,7 +80,8 @@ class AdminTest : public ::testing::Test {
   }
   /// Says hello; `user` as a fact of its session.
   std::unique_ptr<TestTill> connected(const std::string& name, const std::string& user = "anna");
-  bool until(const std::function<bool()>& condition) { return bench_.run_until(condition); }
+  /// Also for what nobody reports: looked at every millisecond.
+  bool until(const std::function<bool()>& condition);
   void settle() { bench_.run_what_is_due(); }
 
   server::test::Bench bench_;

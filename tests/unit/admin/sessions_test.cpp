@@ -262,12 +262,15 @@ TEST_F(SessionsTest, ARevokedTillIsCutAtOnceAndNotLetInAgain) {
 
 // --- one stick, one till ------------------------------------------------------------------------
 
-TEST_F(SessionsTest, TwoTillsRaceForOneStickAThousandTimes) {
+/// A thousand races, in four tests that may run side by side.
+class RaceTest : public SessionsTest, public ::testing::WithParamInterface<unsigned> {};
+
+TEST_P(RaceTest, OfTwoTillsExactlyOneWins) {
   start();
   const auto one = connected("kasse-01"), two = connected("kasse-02");
   map(stick_a, "kasse-01");
   map(stick_a, "kasse-02", {{"also", true}});
-  std::mt19937 random(20261123);
+  std::mt19937 random(GetParam());
   unsigned won_by_second = 0;
   TestTill* const tills[2] = {one.get(), two.get()};
   ASSERT_TRUE(until([&] { return one->granted.size() == 1; }));
@@ -275,7 +278,7 @@ TEST_F(SessionsTest, TwoTillsRaceForOneStickAThousandTimes) {
   ASSERT_TRUE(until([&] { return two->granted.size() == 1; }));
   two->say(link::Released{two->granted.back().stream});
   settle();
-  for (int round = 0; round < 1000; ++round) {
+  for (int round = 0; round < 250; ++round) {
     const std::size_t before[2] = {one->granted.size(), two->granted.size()};
     // Both ask at the same moment, in either order, and sometimes one of them twice.
     const std::size_t first = random() % 2;
@@ -303,13 +306,12 @@ TEST_F(SessionsTest, TwoTillsRaceForOneStickAThousandTimes) {
     const std::size_t had = before[1 - winner];
     ASSERT_TRUE(until([&] { return other.granted.size() == had + 1; })) << "round " << round;
     other.say(link::Released{other.granted.back().stream});
-    ASSERT_TRUE(until([&] {
-      settle();
-      return !usb_->registry().sticks().at(0)->offer.has_value();
-    }));
+    ASSERT_TRUE(until([&] { return !usb_->registry().sticks().at(0)->offer.has_value(); }));
   }
-  EXPECT_GT(won_by_second, 100U) << "whoever asks first must be able to win";
+  EXPECT_GT(won_by_second, 25U) << "whoever asks first must be able to win";
 }
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RaceTest, ::testing::Range(1U, 5U));
 
 }  // namespace
 }  // namespace tillbridge::admin::test
