@@ -109,14 +109,14 @@ Error system_error(const std::string& what, int error_number) {
 }
 
 Result<PrivateFolder> PrivateFolder::open(const std::filesystem::path& path) {
-  if (const Status made = make(path); !made) return made.error();
+  if (Status made = make(path); !made) return made.error();
   Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() < 0) return system_error(path.string() + " cannot be opened", errno);
   struct stat found {};
   if (::fstat(folder.get(), &found) != 0) {
     return system_error(path.string() + " cannot be looked at", errno);
   }
-  if (const Status ok = check(found, path.string(), "700"); !ok) return ok.error();
+  if (Status ok = check(found, path.string(), "700"); !ok) return ok.error();
   if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return system_error(path.string() + " cannot be locked", errno);
     return fail(ErrorCode::unavailable, "Another tillbridged uses this folder: " + path.string() +
@@ -192,7 +192,7 @@ Status write_file(const std::filesystem::path& file, std::string_view content, m
   if (opened.get() < 0) return system_error(file.string() + " cannot be written", errno);
   // The umask may have taken bits away; it must not decide who reads the file.
   if (::fchmod(opened.get(), mode) != 0) return give_up(system_error("its mode", errno));
-  if (const Status written = write_all(opened.get(), content); !written) return give_up(written);
+  if (Status written = write_all(opened.get(), content); !written) return give_up(written);
   if (::fsync(opened.get()) != 0) return give_up(system_error("it cannot be written", errno));
   if (::rename(fresh.c_str(), file.c_str()) != 0) {
     return give_up(system_error("it cannot be put in place", errno));

@@ -146,7 +146,7 @@ CREATE INDEX web_sessions_by_user ON web_sessions (user);
 
 Status take_step(Database& database, std::size_t step, Time now) {
   const std::string version = std::to_string(step + 1);
-  if (const Status begun = database.run("BEGIN IMMEDIATE"); !begun) return begun;
+  if (Status begun = database.run("BEGIN IMMEDIATE"); !begun) return begun;
   Status done = database.run(steps.at(step));
   if (done) {
     Statement note(database, "INSERT INTO migrations (version, applied) VALUES (?, ?)");
@@ -176,7 +176,7 @@ Status migrate(Database& database, Time now) {
 
   if (*tables == "0" && *version_text == "0") {
     const std::string mark = "PRAGMA application_id = " + std::to_string(application_id);
-    if (const Status marked = database.run(mark.c_str()); !marked) return marked;
+    if (Status marked = database.run(mark.c_str()); !marked) return marked;
   } else if (*owner != std::to_string(application_id)) {
     return fail(ErrorCode::config,
                 "The database is not one of tillbridge's. Give tillbridged a "
@@ -191,7 +191,7 @@ Status migrate(Database& database, Time now) {
                                        "database from before the update.");
   }
   for (auto step = static_cast<std::size_t>(version); step < steps.size(); ++step) {
-    if (const Status taken = take_step(database, step, now); !taken) return taken;
+    if (Status taken = take_step(database, step, now); !taken) return taken;
   }
   return {};
 }

@@ -36,9 +36,9 @@ constexpr const char* settings =
     "PRAGMA journal_size_limit = 4194304";
 
 Status prepare(Database& database, const std::string& file) {
-  if (const Status opened = database.open(file); !opened) return opened;
+  if (Status opened = database.open(file); !opened) return opened;
   sqlite3_busy_timeout(database.handle(), 0);
-  if (const Status set = database.run(settings); !set) return set;
+  if (Status set = database.run(settings); !set) return set;
   const auto mode = database.ask("PRAGMA journal_mode = WAL");
   if (!mode) return mode.error();
   if (*mode != "wal") {
@@ -46,7 +46,7 @@ Status prepare(Database& database, const std::string& file) {
                                    *mode + "). Put [state] folder on a local disk.");
   }
   // Takes the lock that EXCLUSIVE speaks of now instead of at the first write.
-  if (const Status locked = database.run("BEGIN EXCLUSIVE; COMMIT"); !locked) return locked;
+  if (Status locked = database.run("BEGIN EXCLUSIVE; COMMIT"); !locked) return locked;
   const auto check = database.ask("PRAGMA quick_check(1)");
   if (!check) return check.error();
   if (*check != "ok") {
@@ -65,9 +65,9 @@ Result<Store> Store::open(const std::filesystem::path& folder, Time now) {
   if (!locked) return locked.error();
   auto impl = std::make_unique<Impl>(std::move(*locked));
   const std::string file = (folder / file_name).string();
-  if (const Status made = make_database_file(file, impl->folder); !made) return made.error();
-  if (const Status ready = prepare(impl->database, file); !ready) return ready.error();
-  if (const Status current = migrate(impl->database, now); !current) {
+  if (Status made = make_database_file(file, impl->folder); !made) return made.error();
+  if (Status ready = prepare(impl->database, file); !ready) return ready.error();
+  if (Status current = migrate(impl->database, now); !current) {
     return fail(current.error().code, file + ": " + current.error().message);
   }
   impl->statements.emplace(impl->database);
@@ -88,7 +88,7 @@ Result<Transaction> Store::begin() {
   if (impl_->access.running) {
     return fail(ErrorCode::refused, "A change of several rows is begun inside another one.");
   }
-  if (const Status begun = impl_->database.run("BEGIN IMMEDIATE"); !begun) return begun.error();
+  if (Status begun = impl_->database.run("BEGIN IMMEDIATE"); !begun) return begun.error();
   impl_->access.running = true;
   return Transaction(&impl_->access);
 }

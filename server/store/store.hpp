@@ -19,8 +19,8 @@ namespace tillbridge::store {
 class Store;
 
 /// Several changes as one: all of them, or none. Ends in its destructor without a trace unless
-/// commit() succeeded. The first change in it that fails spoils the whole of it: all later ones and
-/// commit() fail with the same error. Must not outlive its Store.
+/// commit() succeeded. The first change in it that fails takes back the whole of it at once: all
+/// later ones and commit() fail with the same error. Must not outlive its Store.
 class [[nodiscard]] Transaction {
  public:
   ~Transaction();

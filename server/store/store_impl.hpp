@@ -105,7 +105,7 @@ struct Store::Impl {
       std::apply([&](auto&... member) { (statement.get(member), ...); },
                  members(rows.emplace_back()));
     }
-    if (const Status status = finish(statement, code, nullptr); !status) return status.error();
+    if (Status status = finish(statement, code, nullptr); !status) return status.error();
     return rows;
   }
 
@@ -140,7 +140,7 @@ struct Store::Impl {
   template <typename Row>
   [[nodiscard]] Result<std::int64_t> add(Statement& statement, const Row& row,
                                          const char* misfit = nullptr) {
-    const Status status = std::apply(
+    Status status = std::apply(
         [&](const auto&... member) {
           return change(statement, misfit, std::optional<std::int64_t>(), member...);
         },
@@ -151,7 +151,7 @@ struct Store::Impl {
 
   template <typename Row>
   [[nodiscard]] Status replace(Statement& statement, const Row& row, const char* misfit) {
-    const Status status = std::apply(
+    Status status = std::apply(
         [&](const auto&... member) { return change(statement, misfit, row.id, member..., row.id); },
         members(row));
     if (status && sqlite3_changes(database.handle()) == 0) {

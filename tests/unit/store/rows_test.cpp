@@ -265,6 +265,7 @@ TEST_F(Rows, OneFailureSpoilsTheWholeTransaction) {
     auto change = must(store_.begin());
     must(store_.put_setting("before", "1"));
     EXPECT_FALSE(store_.add_mapping(example_mapping()));
+    EXPECT_EQ(must(store_.setting("before")), std::nullopt) << "it is taken back at once";
     // As SQLite would have it, this one alone would be kept.
     const Status after = store_.put_setting("after", "1");
     ASSERT_FALSE(after);
