@@ -10,7 +10,6 @@ namespace tillbridge::admin {
 
 namespace {
 
-constexpr Duration tick_every = std::chrono::seconds(2);
 /// Beyond this many unwritten entries the oldest are given up: the disk has been full for long.
 constexpr std::size_t most_unwritten = 10000;
 /// The entries of the last change, in the same transaction as the change itself: if the program

@@ -12,7 +12,6 @@ namespace tillbridge::admin {
 namespace {
 
 constexpr Duration tick_every = std::chrono::seconds(2);
-/// Bursts of changes become one event.
 constexpr std::chrono::hours certificate_ends_soon{24 * 14};
 /// Sticks need a moment to be found after the start; until then none is missing.
 constexpr Duration sticks_found_within = std::chrono::seconds(5);

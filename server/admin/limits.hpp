@@ -19,7 +19,7 @@ inline constexpr std::size_t password_bytes = 1024;
 inline constexpr std::size_t tills = 4096, sticks = 4096, mappings = 8192, users = 256;
 inline constexpr std::size_t mappings_per_stick = 32;
 /// A block that is not "until somebody unblocks it": a year.
-inline constexpr std::int64_t block_minutes = 366 * 24 * 60;
+inline constexpr std::int64_t block_minutes = std::int64_t{366} * 24 * 60;
 /// Events kept for a viewer that comes back.
 inline constexpr std::size_t events_kept = 512;
 /// An exported audit that is handed over in one piece.
