@@ -13,6 +13,7 @@ namespace tillbridge::massstorage {
 /// An IN transfer of the session on its way to being filled.
 struct InTransfer {
   usb::TransferId id = 0;
+  std::uint8_t endpoint = 0;  ///< address, as the session gave it
   std::uint32_t length = 0;
   bool short_not_ok = false;
   Bytes data;

@@ -86,7 +86,7 @@ bool Pipeline::release_behind() {
     if (std::any_of(running_.begin(), running_.end(), blocks)) return false;
     carry_out(take_first(behind_));
   } else if (first.in()) {
-    asks_.push_back({first.id, first.length, first.short_not_ok, {}});
+    asks_.push_back({first.id, first.endpoint, first.length, first.short_not_ok, {}});
     behind_.erase(behind_.begin());
   } else {
     outs_.push_back(take_first(behind_));
@@ -242,8 +242,8 @@ bool Pipeline::answer_in() {
   if (mode_ == Mode::command) fall_back(FallBack::odd_transfer);
   usb::Transfer read;
   read.type = usb::TransferType::bulk;
-  read.endpoint = place_->in;
   const InTransfer& ask = asks_.front();
+  read.endpoint = ask.endpoint;
   if (!ask.data.empty()) {
     read.length = ask.length - static_cast<std::uint32_t>(ask.data.size());
     start(Kind::continuation, ask.id, std::move(read));

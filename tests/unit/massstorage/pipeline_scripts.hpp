@@ -2,6 +2,7 @@
 // once with the pipeline and once without, and the two are compared.
 #pragma once
 
+#include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
@@ -10,6 +11,13 @@
 #include "tests/unit/massstorage/pipeline_rig.hpp"
 
 namespace tillbridge::massstorage::test {
+
+/// How many seeded sessions a test plays; TILLBRIDGE_SESSIONS asks for more. `usual` is several
+/// times what it took to notice each guard rail that was taken away.
+inline std::uint64_t sessions(std::uint64_t usual) {
+  const char* asked = std::getenv("TILLBRIDGE_SESSIONS");
+  return asked == nullptr ? usual : std::strtoull(asked, nullptr, 10);
+}
 
 /// Numbers from a seed, or from a fuzzer's bytes.
 class Dice {
@@ -161,11 +169,17 @@ inline std::string text_of(const CommandResult& result) {
   return text;
 }
 
+/// What comes over a command in its middle.
+struct Interruption {
+  enum class Kind : std::uint8_t { given_up, stick_lost };
+  Kind kind{};
+  std::uint32_t after = 0;  ///< events
+};
+
 /// Runs what was started on `host` to its end; gives it up as a class driver does, when it takes
-/// longer than five seconds or nothing happens any more. `abort_after`: events until it is given up
-/// in any case.
+/// longer than five seconds or nothing happens any more.
 inline std::optional<CommandResult> run(Rig& rig, BulkOnlyHost& host,
-                                        std::optional<std::uint32_t> abort_after = {}) {
+                                        std::optional<Interruption> interruption = {}) {
   const Instant patience = rig.now + std::chrono::seconds(5);
   std::optional<std::pair<usb::TransferId, usb::TransferId>> running;  // the host's id, the rig's
   bool given_up = false;
@@ -184,9 +198,14 @@ inline std::optional<CommandResult> run(Rig& rig, BulkOnlyHost& host,
         continue;
       }
     }
-    if (abort_after && events >= *abort_after && !given_up) {
-      given_up = true;
-      host.abort();
+    if (interruption && events >= interruption->after) {
+      if (interruption->kind == Interruption::Kind::stick_lost) {
+        rig.lost();
+      } else if (!given_up) {
+        given_up = true;
+        host.abort();
+      }
+      interruption.reset();
       continue;
     }
     if (!rig.step(given_up ? std::nullopt : std::optional(patience))) {
