@@ -84,9 +84,9 @@ TEST(PipelineEquivalenceTest, ForAnyClassDriver) {
   }
   // It was the pipeline that was tested.
   EXPECT_GT(total.posted_commands, total.commands / 2);
-  EXPECT_GT(total.posted_data, 1000U);
-  EXPECT_GT(total.data_ahead, 1000U);
-  EXPECT_GT(total.status_ahead, 1000U);
+  EXPECT_GT(total.posted_data, total.commands / 20);
+  EXPECT_GT(total.data_ahead, total.commands / 20);
+  EXPECT_GT(total.status_ahead, total.commands / 3);
   RecordProperty("counters", total.text());
 }
 
