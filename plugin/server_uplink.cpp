@@ -106,6 +106,7 @@ void ServerUplink::take_events() {
 void ServerUplink::take(link::Endpoint::Event event) {
   if (auto* data = std::get_if<link::Endpoint::Data>(&event)) {
     if (const auto stick = stick_of(data->stream)) events_.received(*stick, data->bytes);
+    if (endpoint_) endpoint_->recycle(std::move(data->bytes));
   } else if (auto* control = std::get_if<link::Endpoint::Control>(&event)) {
     take(control->message);
   } else if (auto* failed = std::get_if<link::Endpoint::Failed>(&event)) {

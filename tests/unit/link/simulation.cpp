@@ -405,6 +405,7 @@ class Server {
       if (auto* bytes = std::get_if<Endpoint::Data>(&*event)) {
         if (bytes->stream != session.stream) return world_.violation("a stream that was not given");
         session.reader.receive(bytes->bytes);
+        session.endpoint.recycle(std::move(bytes->bytes));
       } else if (std::holds_alternative<Endpoint::Control>(*event)) {
         hello(session);
       } else if (auto* failed = std::get_if<Endpoint::Failed>(&*event)) {
@@ -573,6 +574,7 @@ class Till {
         stream_ = std::get<link::Granted>(control->message).stream;
       } else if (auto* bytes = std::get_if<Endpoint::Data>(&*event)) {
         if (bytes->stream == stream_) reader_.receive(bytes->bytes);
+        endpoint_->recycle(std::move(bytes->bytes));
       } else if (auto* failed = std::get_if<Endpoint::Failed>(&*event)) {
         return world_.violation("at the till: " + failed->error.message);
       } else {
