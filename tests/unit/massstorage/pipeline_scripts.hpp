@@ -12,8 +12,8 @@
 
 namespace tillbridge::massstorage::test {
 
-/// How many seeded sessions a test plays; TILLBRIDGE_SESSIONS asks for more. `usual` is several
-/// times what it took to notice each guard rail that was taken away.
+/// How many seeded sessions a test plays: as many as take about a second under a sanitizer, unless
+/// TILLBRIDGE_SESSIONS asks for more. The guard rails have tests of their own beside these.
 inline std::uint64_t sessions(std::uint64_t usual) {
   const char* asked = std::getenv("TILLBRIDGE_SESSIONS");
   return asked == nullptr ? usual : std::strtoull(asked, nullptr, 10);
