@@ -2,27 +2,31 @@
 
 #include <iostream>
 #include <stdexcept>
-#include <string>
 #include <utility>
 #include <variant>
 
+#include "plugin/configuration.hpp"
+
 namespace tillbridge::bench {
 
-void QuietLog::write(plugin::Level level, const std::string& text) {
+void LinkStick::QuietLog::write(plugin::Level level, const std::string& text) {
   if (level >= plugin::Level::warning) std::cerr << text << '\n';
 }
 
-LinkStick::LinkStick(transport::Loop& loop, const plugin::Configuration& configuration,
-                     Events events)
-    : events_(std::move(events)) {
+LinkStick::LinkStick(transport::Loop& loop, const std::filesystem::path& till) {
+  plugin::Arguments arguments;
+  arguments.file = till;
+  auto configuration = plugin::load_configuration(arguments);
+  if (!configuration) throw std::runtime_error(configuration.error().message);
   auto uplink = plugin::make_uplink(
-      loop, configuration,
+      loop, *configuration,
       {.client_name = "bench", .user = "bench", .domain = "", .terminal_server = "none"}, log_);
   if (!uplink) throw std::runtime_error(uplink.error().message);
   uplink_ = std::move(*uplink);
 }
 
-void LinkStick::start() {
+void LinkStick::start(Events events) {
+  events_ = std::move(events);
   uplink_->start({.offered = [this](const plugin::Offer& offer) { offered(offer); },
                   .received =
                       [this](plugin::StickId stick, ByteView bytes) {

@@ -3,39 +3,26 @@
 #pragma once
 
 #include <deque>
-#include <functional>
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "channel/transport/loop.hpp"
-#include "channel/usb/descriptors.hpp"
-#include "channel/usb/transfer.hpp"
-#include "plugin/configuration.hpp"
 #include "plugin/log.hpp"
 #include "plugin/stick.hpp"
 #include "plugin/uplink.hpp"
+#include "tests/bench/peer_stick.hpp"
 
 namespace tillbridge::bench {
 
-/// Warnings and errors, on standard error.
-class QuietLog final : public plugin::Log {
+/// The first stick that the uplink offers.
+class LinkStick final : public PeerStick {
  public:
-  void write(plugin::Level level, const std::string& text) override;
-};
-
-/// The first stick that the uplink offers. What goes wrong is an exception: a benchmark has no use
-/// for what is left then.
-class LinkStick {
- public:
-  struct Events {
-    std::function<void(const usb::DeviceDescription&)> ready;
-    std::function<void(usb::Completion)> completed;  ///< may submit
-  };
-
-  LinkStick(transport::Loop& loop, const plugin::Configuration& configuration, Events events);
-  void start();
-  /// After ready. Ids are the caller's, below massstorage::Pipeline::first_own_id.
-  void submit(usb::Transfer transfer);
+  /// `till`: a configuration as for the plugin.
+  LinkStick(transport::Loop& loop, const std::filesystem::path& till);
+  void start(Events events) override;
+  void submit(usb::Transfer transfer) override;
   void cancel(usb::TransferId id);
 
   /// nullptr: the stick has no pipeline.
@@ -44,6 +31,12 @@ class LinkStick {
   }
 
  private:
+  /// Warnings and errors, on standard error.
+  class QuietLog final : public plugin::Log {
+   public:
+    void write(plugin::Level level, const std::string& text) override;
+  };
+
   void offered(const plugin::Offer& offer);
   void pump();
   void send_unsent();

@@ -3,26 +3,24 @@
 // to. So the leg between till and USB server can be measured alone, next to a stock USB/IP client
 // that has the same leg in front of it.
 //
-//   peer_till --config TILL.TOML          (as for the plugin)
+//   peer_till TILL.TOML          (as for the plugin)
 //
 // Prints its port once the stick is there, and on SIGTERM what the pipeline did. Serves one client.
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <span>
 #include <stdexcept>
-#include <string>
-#include <string_view>
 #include <utility>
 #include <variant>
 
 #include "channel/transport/loop.hpp"
 #include "channel/transport/stream.hpp"
 #include "channel/usbip/exporter.hpp"
-#include "plugin/configuration.hpp"
 #include "tests/bench/peer_link_stick.hpp"
 
 namespace tillbridge::bench {
@@ -30,18 +28,17 @@ namespace {
 
 class PeerTill {
  public:
-  explicit PeerTill(const plugin::Configuration& configuration)
-      : stick_(loop_, configuration,
-               {.ready = [this](const usb::DeviceDescription& device) { listen(device); },
-                .completed =
-                    [this](usb::Completion completion) {
-                      exporter_.complete(std::move(completion));
-                      pump();
-                    }}),
-        signals_(loop_, {SIGTERM, SIGINT}, [this](int) { loop_.stop(); }) {}
+  explicit PeerTill(const std::filesystem::path& configuration)
+      : stick_(loop_, configuration),
+        signals_(loop_, {SIGTERM, SIGINT}, [this](int /*signal*/) { loop_.stop(); }) {}
 
   void run() {
-    stick_.start();
+    stick_.start({.ready = [this](const usb::DeviceDescription& device) { listen(device); },
+                  .completed =
+                      [this](usb::Completion completion) {
+                        exporter_.complete(std::move(completion));
+                        pump();
+                      }});
     loop_.run();
     const auto* pipeline = stick_.pipeline();
     std::cout << "pipeline: " << (pipeline != nullptr ? pipeline->text() : "off") << std::endl;
@@ -105,23 +102,15 @@ class PeerTill {
   bool pumping_ = false;
 };
 
-plugin::Configuration configuration(std::span<char*> arguments) {
-  if (arguments.size() != 2 || std::string_view(arguments[0]) != "--config")
-    throw std::runtime_error("peer_till --config TILL.TOML");
-  plugin::Arguments file;
-  file.file = arguments[1];
-  auto loaded = plugin::load_configuration(file);
-  if (!loaded) throw std::runtime_error(loaded.error().message);
-  return *loaded;
-}
-
 }  // namespace
 }  // namespace tillbridge::bench
 
 int main(int argc, char** argv) {
   using namespace tillbridge::bench;
   try {
-    PeerTill(configuration(std::span(argv, static_cast<std::size_t>(argc)).subspan(1))).run();
+    const auto arguments = std::span(argv, static_cast<std::size_t>(argc)).subspan(1);
+    if (arguments.size() != 1) throw std::runtime_error("peer_till TILL.TOML");
+    PeerTill(arguments[0]).run();
   } catch (const std::exception& error) {
     std::cerr << "peer_till: " << error.what() << '\n';
     return EXIT_FAILURE;
