@@ -62,7 +62,7 @@ TEST(PipelineEquivalenceTest, InEachOfTheThirteenCases) {
 TEST(PipelineEquivalenceTest, ForAnyClassDriver) {
   int failures = 0;
   PipelineCounters total;
-  for (std::uint64_t seed = 1; seed <= sessions(2500) && failures < 5; ++seed) {
+  for (std::uint64_t seed = 1; seed <= sessions(1500) && failures < 5; ++seed) {
     Dice dice(seed);
     const DriverScript script = roll_driver_script(dice);
     const Story plain = play(script, false);
@@ -92,7 +92,7 @@ TEST(PipelineEquivalenceTest, ForAnyClassDriver) {
 
 TEST(PipelineEquivalenceTest, ForAnybodyWhoKeepsNoRules) {
   int failures = 0;
-  for (std::uint64_t seed = 1; seed <= sessions(2500) && failures < 5; ++seed) {
+  for (std::uint64_t seed = 1; seed <= sessions(1500) && failures < 5; ++seed) {
     Dice dice(seed);
     const FreeScript script = roll_free_script(dice);
     const FreeStory plain = FreePlayer(script, false).play();

@@ -162,9 +162,7 @@ inline std::string text_of(const CommandResult& result) {
   std::string text = "outcome " + std::to_string(static_cast<int>(result.outcome));
   if (result.sense) text += " sense " + result.sense->text();
   text += " residue " + std::to_string(result.residue) + " data " +
-          std::to_string(result.data.size()) + ':' +
-          std::to_string(
-              std::hash<std::string_view>()(std::string(result.data.begin(), result.data.end())));
+          std::to_string(result.data.size()) + ':' + digest(result.data);
   if (result.needs_port_reset) text += " needs a port reset";
   return text;
 }
@@ -304,7 +302,7 @@ inline FreeScript roll_free_script(Dice& dice) {
         script.steps.push_back({Kind::select, {}, 0, false, false});
         break;
       default:
-        script.steps.push_back({Kind::harmless, {}, 0, false, false});
+        script.steps.push_back({Kind::harmless, {}, 0, false, dice.below(2) == 0});
         break;
     }
   };
@@ -463,9 +461,7 @@ class FreePlayer {
 
   static std::string text_of(const usb::Completion& completion) {
     return std::string(usb::name(completion.status)) + ' ' +
-           std::to_string(completion.actual_length) + ':' +
-           std::to_string(std::hash<std::string_view>()(
-               std::string(completion.data.begin(), completion.data.end())));
+           std::to_string(completion.actual_length) + ':' + digest(completion.data);
   }
 
   void settle(const Asked& asked) {

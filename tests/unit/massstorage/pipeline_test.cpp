@@ -240,7 +240,7 @@ TEST_F(PipelineTest, OtherDevicesAreNoneOfItsBusiness) {
 /// Given up at any moment: what was running may be done or not, but everything ends, the stick is
 /// left usable, and nothing is made up.
 TEST(PipelineRaceTest, AbortsAtAnyMoment) {
-  for (std::uint64_t seed = 1; seed <= sessions(1000); ++seed) {
+  for (std::uint64_t seed = 1; seed <= sessions(600); ++seed) {
     SCOPED_TRACE(seed);
     Dice dice(seed);
     DriverScript script = roll_driver_script(dice);
@@ -279,7 +279,7 @@ TEST(PipelineRaceTest, AbortsAtAnyMoment) {
 /// The link is cut for good, or the stick unplugged, at any moment: everything ends, and what the
 /// session believes to be written is on the stick.
 TEST(PipelineRaceTest, LostAtAnyMoment) {
-  for (std::uint64_t seed = 1; seed <= sessions(500); ++seed) {
+  for (std::uint64_t seed = 1; seed <= sessions(400); ++seed) {
     SCOPED_TRACE(seed);
     Dice dice(seed);
     DriverScript script = roll_driver_script(dice);
