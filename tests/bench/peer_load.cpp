@@ -1,6 +1,7 @@
 #include "tests/bench/peer_load.hpp"
 
 #include <array>
+#include <cstddef>
 #include <iostream>
 #include <sstream>
 #include <stdexcept>
@@ -14,7 +15,7 @@
 namespace tillbridge::bench {
 namespace {
 
-constexpr std::uint16_t blocks_of_4_kib = 8;
+constexpr std::size_t read_bytes = 4U << 10U;
 constexpr std::uint32_t blocks_used = 256;
 /// Of SET_CONFIGURATION; the class driver's come after.
 constexpr usb::TransferId own_id = 1;
@@ -69,7 +70,7 @@ void PeerLoad::command_ended(const massstorage::CommandResult& result) {
     std::cout << R"({"ready":true})" << std::endl;
     return;
   }
-  if (result.residue != 0 || result.data.size() != blocks_of_4_kib * host_->block_size())
+  if (result.residue != 0 || result.data.size() != read_bytes)
     throw std::runtime_error("a read ended short");
   times_us_.push_back((loop_.now() - began_).count());
   if (--wanted_ != 0) return next_read();
@@ -84,9 +85,10 @@ void PeerLoad::submit_all() {
 }
 
 void PeerLoad::next_read() {
-  block_ = (block_ + blocks_of_4_kib) % blocks_used;
+  const auto blocks = static_cast<std::uint16_t>(read_bytes / host_->block_size());
+  block_ = (block_ + blocks) % blocks_used;
   began_ = loop_.now();
-  check(host_->read(block_, blocks_of_4_kib));
+  check(host_->read(block_, blocks));
 }
 
 void PeerLoad::obey_input() {

@@ -51,7 +51,7 @@ class Host {
     if (libusb_init(&context) != LIBUSB_SUCCESS) throw std::runtime_error("libusb_init failed");
     libusb_device** devices = nullptr;
     libusb_device_handle* handle = nullptr;
-    if (libusb_get_device_list(context, &devices) < 1 || libusb_open(devices[0], &handle) != 0)
+    if (libusb_get_device_list(context, &devices) < 1 || libusb_open(*devices, &handle) != 0)
       throw std::runtime_error("there is no stick");
     libusb_free_device_list(devices, 1);
     host_ = usbredirhost_open_full(

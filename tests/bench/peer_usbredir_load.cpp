@@ -5,6 +5,7 @@
 //   peer_usbredir_load PORT          on loopback
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <cstdlib>
 #include <iostream>
@@ -12,7 +13,9 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
+#include <variant>
 
 #include <usbredirparser.h>
 
@@ -221,10 +224,12 @@ int main(int argc, char** argv) {
   using namespace tillbridge;
   try {
     const auto arguments = std::span(argv, static_cast<std::size_t>(argc)).subspan(1);
-    const int port = arguments.size() == 1 ? std::atoi(arguments[0]) : 0;
-    if (port <= 0 || port > UINT16_MAX) throw std::runtime_error("peer_usbredir_load PORT");
+    const std::string_view text = arguments.size() == 1 ? arguments[0] : "";
+    std::uint16_t port = 0;
+    if (std::from_chars(text.begin(), text.end(), port).ptr != text.end() || port == 0)
+      throw std::runtime_error("peer_usbredir_load PORT");
     transport::Loop loop;
-    bench::UsbredirStick stick(loop, static_cast<std::uint16_t>(port));
+    bench::UsbredirStick stick(loop, port);
     bench::PeerLoad(loop, stick).run();
   } catch (const std::exception& error) {
     std::cerr << "peer_usbredir_load: " << error.what() << '\n';
