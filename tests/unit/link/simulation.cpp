@@ -213,7 +213,7 @@ Bytes message(std::uint32_t transfer, std::size_t size, std::uint8_t salt) {
   writer.u32be(static_cast<std::uint32_t>(size));
   writer.u32be(transfer);
   for (std::size_t i = 0; i < size; ++i)
-    writer.u8(static_cast<std::uint8_t>(transfer * 31 + i * 7 + salt));
+    writer.u8(static_cast<std::uint8_t>(std::size_t{transfer} * 31 + i * 7 + salt));
   return writer.finish();
 }
 constexpr std::uint8_t asked = 1, answered = 2;
@@ -336,6 +336,10 @@ class Server {
     ~Session() {
       if (connection) connection->close(Connection::at_server);
     }
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+    Session(Session&&) = delete;
+    Session& operator=(Session&&) = delete;
     std::size_t till;
     Endpoint endpoint{link::Side::server};
     ConnectionPtr connection;
