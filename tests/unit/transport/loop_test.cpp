@@ -24,6 +24,7 @@ TEST_F(LoopTest, RunsTasksOfOtherThreadsOneAtATime) {
   constexpr int tasks = 1000;
   int counted = 0;  // unprotected on purpose: only the loop's thread touches it
   std::vector<std::thread> posting;
+  posting.reserve(threads);
   for (int i = 0; i < threads; ++i) {
     posting.emplace_back([&] {
       for (int task = 0; task < tasks; ++task) {
