@@ -12,10 +12,6 @@ using usb::TransferStatus;
 
 namespace {
 
-constexpr std::uint32_t whole_packets(std::uint32_t length, std::uint32_t packet) {
-  return (length + packet - 1) / packet * packet;
-}
-
 template <typename T>
 T take_first(std::vector<T>& queue) {
   T first = std::move(queue.front());
@@ -208,11 +204,13 @@ bool Pipeline::stick_is_ahead() const noexcept {
 
 // --- IN ------------------------------------------------------------------------------------------
 
+/// Exactly what the command block announces, as a class driver reads it. Not whole packets: a stick
+/// that is emulated knows how much room a read has, and QEMU's fills it up when it has less data.
 void Pipeline::read_ahead(std::uint32_t length) {
   usb::Transfer read;
   read.type = usb::TransferType::bulk;
   read.endpoint = place_->in;
-  read.length = whole_packets(length, place_->in_packet);
+  read.length = length;
   start(Kind::ahead, 0, std::move(read));
 }
 
