@@ -169,7 +169,9 @@ class World {
                 [this](std::uint32_t channel) {
                   const int generation = generation_;
                   for_session(generation, [this, channel] { terminal_->closed(channel); });
-                }};
+                },
+            // The terminal end answers what it hears of the end, also after a test's last line.
+            .gone = [this] { end_session(); }};
   }
 
  private:
