@@ -381,7 +381,8 @@ TEST_F(FreeRdpTest, ReconnectStorm) {
     const unsigned stage = pick(5);
     if (stage >= 1) start_terminal();
     if (stage == 2) {
-      ASSERT_TRUE(world_.until([&] { return freerdp.open_channels() == 1; }));
+      // Or more: the stick's own channel may open between two looks.
+      ASSERT_TRUE(world_.until([&] { return freerdp.open_channels() >= 1; }));
     }
     if (stage >= 3) {
       ASSERT_TRUE(until_present(1));
