@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <variant>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/massstorage/pipeline.hpp"
 #include "channel/usb/descriptors.hpp"
@@ -70,7 +70,7 @@ class Stick {
   bool wants_pipeline_;
   std::optional<massstorage::Pipeline> pipeline_;
   std::optional<usb::DeviceReader> reader_;
-  std::deque<Output> outputs_;
+  Queue<Output> outputs_;
   State state_ = State::importing;
 };
 

@@ -13,6 +13,7 @@ namespace tillbridge::massstorage {
 /// An IN transfer of the session on its way to being filled.
 struct InTransfer {
   usb::TransferId id = 0;
+  std::uint8_t endpoint = 0;  ///< address, as the session gave it
   std::uint32_t length = 0;
   bool short_not_ok = false;
   Bytes data;
@@ -26,7 +27,7 @@ class PacketStream {
   /// `packet_size`: wMaxPacketSize, not 0.
   explicit PacketStream(std::uint32_t packet_size) : packet_size_(packet_size) {}
 
-  /// The end of a read of `length` bytes, a multiple of the packet size.
+  /// The end of a read of `length` bytes.
   void append(usb::Completion completion, std::uint32_t length);
   /// Whole packets of a read that was taken back: what comes after them is not known.
   void append_part(Bytes data);

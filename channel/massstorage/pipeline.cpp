@@ -12,10 +12,6 @@ using usb::TransferStatus;
 
 namespace {
 
-constexpr std::uint32_t whole_packets(std::uint32_t length, std::uint32_t packet) {
-  return (length + packet - 1) / packet * packet;
-}
-
 template <typename T>
 T take_first(std::vector<T>& queue) {
   T first = std::move(queue.front());
@@ -86,7 +82,7 @@ bool Pipeline::release_behind() {
     if (std::any_of(running_.begin(), running_.end(), blocks)) return false;
     carry_out(take_first(behind_));
   } else if (first.in()) {
-    asks_.push_back({first.id, first.length, first.short_not_ok, {}});
+    asks_.push_back({first.id, first.endpoint, first.length, first.short_not_ok, {}});
     behind_.erase(behind_.begin());
   } else {
     outs_.push_back(take_first(behind_));
@@ -208,11 +204,13 @@ bool Pipeline::stick_is_ahead() const noexcept {
 
 // --- IN ------------------------------------------------------------------------------------------
 
+/// Exactly what the command block announces, as a class driver reads it. Not whole packets: a stick
+/// that is emulated knows how much room a read has, and QEMU's fills it up when it has less data.
 void Pipeline::read_ahead(std::uint32_t length) {
   usb::Transfer read;
   read.type = usb::TransferType::bulk;
   read.endpoint = place_->in;
-  read.length = whole_packets(length, place_->in_packet);
+  read.length = length;
   start(Kind::ahead, 0, std::move(read));
 }
 
@@ -242,8 +240,8 @@ bool Pipeline::answer_in() {
   if (mode_ == Mode::command) fall_back(FallBack::odd_transfer);
   usb::Transfer read;
   read.type = usb::TransferType::bulk;
-  read.endpoint = place_->in;
   const InTransfer& ask = asks_.front();
+  read.endpoint = ask.endpoint;
   if (!ask.data.empty()) {
     read.length = ask.length - static_cast<std::uint32_t>(ask.data.size());
     start(Kind::continuation, ask.id, std::move(read));

@@ -59,8 +59,8 @@ struct PipelineCounters {
 /// Never across two commands: a command block is only posted when the status of the one before was
 /// delivered and nothing else is under way; everything else is forwarded as it comes. Nothing is
 /// ever repeated, merged, split or reordered on the OUT endpoint, and on the IN endpoint only the
-/// boundaries between reads differ from what the session asks (whole packets, so that a read in
-/// advance cannot babble).
+/// boundaries between reads may differ from what the session asks (what is read in advance is what
+/// the command block announces, which is what class drivers read).
 ///
 /// How a late failure looks: a stalled data-out is a STALL of the next transfer; if that is the
 /// status, the session's CLEAR_FEATURE(HALT) for the IN endpoint clears the OUT endpoint, which is

@@ -115,8 +115,9 @@ void Pipeline::forwarded_ended(const Running& ended, usb::Completion completion)
   const bool in = (ended.endpoint & 0x80U) != 0;
   if (in && completion.status == TransferStatus::stall && completion.data.empty() &&
       std::exchange(owes_retry_, false)) {
-    asks_.insert(asks_.begin(), {ended.session, ended.length, ended.short_not_ok, {}});
-    start(Kind::retry, 0, usb::control_transfer(ended.session, usb::clear_halt(place_->in)));
+    asks_.insert(asks_.begin(),
+                 {ended.session, ended.endpoint, ended.length, ended.short_not_ok, {}});
+    start(Kind::retry, 0, usb::control_transfer(ended.session, usb::clear_halt(ended.endpoint)));
     return;
   }
   if (completion.status == TransferStatus::stall) {

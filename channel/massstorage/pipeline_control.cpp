@@ -111,10 +111,8 @@ void Pipeline::control_ended(const Running& running, usb::Completion completion)
         use(interface->interface_number, interface->alternate_setting);
       }
       if (request) in_halted_ = out_halted_ = false;  // Bulk-Only Transport 3.1 keeps them
-      const bool bulk_idle =
-          std::none_of(running_.begin(), running_.end(),
-                       [](const Running& each) { return !is_control(each.kind); });
-      if (running.outs_sent == outs_sent_ && bulk_idle) {
+      // Nothing was sent behind it, and no other request will undo what a command reads ahead.
+      if (running.outs_sent == outs_sent_ && running_.empty()) {
         mode_ = Mode::ready;
         fell_back_ = false;
       }

@@ -58,7 +58,7 @@ usb::TransferId Stick::submit(std::uint32_t request, usb::Transfer transfer) {
   if (transfer.type == usb::TransferType::control) {
     flight.host_request = usb::as_host_request(transfer.setup);
   }
-  flights_.emplace(transfer.id, flight);
+  spare_flights_.insert(flights_, transfer.id, flight);
   outputs_.emplace_back(TillRole::Submit{id_, std::move(transfer)});
   return last_transfer_;
 }
@@ -85,7 +85,7 @@ std::optional<Stick::Flight> Stick::land(const usb::Completion& completion) {
   const auto found = flights_.find(completion.id);
   if (found == flights_.end()) return std::nullopt;
   const Flight flight = found->second;
-  flights_.erase(found);
+  spare_flights_.erase(flights_, found);
   if (!flight.request) {
     --abandoned_;
     abandoned_bytes_ -= flight.length;

@@ -23,17 +23,29 @@ constexpr int tasks_in_a_row = 64;
 
 void Loop::Impl::later(std::function<void()> task) {
   if (runner.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
-    soon.push_back(std::move(task));
+    soon.emplace_back(std::move(task));
   } else {
     asio::post(context, std::move(task));
   }
 }
 
+void Loop::Impl::later(std::shared_ptr<Turn> turn) {
+  if (runner.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    soon.emplace_back(std::move(turn));
+  } else {
+    asio::post(context, [turn = std::move(turn)] { turn->come(); });
+  }
+}
+
 void Loop::Impl::run_soon() {
   for (int i = 0; i < tasks_in_a_row && !soon.empty() && !context.stopped(); ++i) {
-    const std::function<void()> task = std::move(soon.front());
+    const Task task = std::move(soon.front());
     soon.pop_front();
-    task();
+    if (const auto* turn = std::get_if<std::shared_ptr<Turn>>(&task)) {
+      (*turn)->come();
+    } else {
+      std::get<std::function<void()>>(task)();
+    }
   }
 }
 
@@ -71,6 +83,31 @@ void Loop::post(std::function<void()> task) {
 
 Instant Loop::now() const {
   return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+// --- Soon ---
+
+struct Soon::Impl final : Turn {
+  Impl(Loop::Impl& its_loop, std::function<void()> its_task)
+      : loop(its_loop), task(std::move(its_task)) {}
+  void come() override {
+    asked = false;
+    if (!forgotten) task();
+  }
+  Loop::Impl& loop;
+  std::function<void()> task;
+  bool asked = false, forgotten = false;
+};
+
+Soon::Soon(Loop& loop, std::function<void()> task)
+    : impl_(std::make_shared<Impl>(loop.impl(), std::move(task))) {}
+
+Soon::~Soon() {
+  impl_->forgotten = true;
+}
+
+void Soon::ask() {
+  if (!std::exchange(impl_->asked, true)) impl_->loop.later(impl_);
 }
 
 // --- Timer ---

@@ -19,7 +19,8 @@ constexpr std::size_t output_limit = std::size_t{1} << 20U;
 constexpr std::size_t record_bytes = std::size_t{16} << 10U;
 
 std::string named(const X509& certificate) {
-  return "\"" + common_name(certificate) + "\", SHA-256 fingerprint " + fingerprint(certificate);
+  return std::string(1, '"') + common_name(certificate) + "\", SHA-256 fingerprint " +
+         fingerprint(certificate);
 }
 
 }  // namespace

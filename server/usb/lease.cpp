@@ -106,7 +106,7 @@ void Lease::submit(usb::Transfer transfer) {
 }
 
 void Lease::pass_on(usb::Transfer transfer) {
-  running_.emplace(transfer.id, Running{!transfer.in(), loop_.now()});
+  spare_running_.insert(running_, transfer.id, Running{!transfer.in(), loop_.now()});
   if (tap_ != nullptr) tap_->submitted(transfer);
   stick_->submit(std::move(transfer));
 }
@@ -196,7 +196,7 @@ void Lease::completed(usb::Completion completion) {
   const auto found = running_.find(completion.id);
   if (found == running_.end()) return;
   const Running running = found->second;
-  running_.erase(found);
+  spare_running_.erase(running_, found);
   ++record_.transfers;
   (running.out ? record_.bytes_out : record_.bytes_in) += completion.actual_length;
   if (completion.status != usb::TransferStatus::cancelled) {

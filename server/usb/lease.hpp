@@ -10,6 +10,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/transport/loop.hpp"
 #include "channel/usb/requests.hpp"
 #include "server/usb/latency.hpp"
@@ -108,6 +109,7 @@ class Lease {
     Instant since{};
   };
   std::unordered_map<usb::TransferId, Running> running_;
+  SpareNodes<std::unordered_map<usb::TransferId, Running>> spare_running_;
   RecentLatency recent_;
   TransferTap* tap_ = nullptr;
   bool end_said_ = false;

@@ -70,6 +70,7 @@ TillSession::TillSession(transport::Loop& loop, StickRegistry& registry,
                        endpoint_.advance(loop_.now());
                        pump();
                      }),
+      pump_soon_(loop, [this] { pump(); }),
       close_timer_(loop),
       hello_timer_(loop),
       grace_timer_(loop),
@@ -148,16 +149,6 @@ void TillSession::give_up(const std::string& reason) {
   log::warning("till " + name_ + " is given up: " + reason);
   left(TillEnd::lost, reason);
   over();
-}
-
-void TillSession::schedule_pump() {
-  if (pump_scheduled_ || over_) return;
-  pump_scheduled_ = true;
-  loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
-    if (alive.expired()) return;
-    pump_scheduled_ = false;
-    pump();
-  });
 }
 
 bool TillSession::has_room() const {
@@ -265,6 +256,7 @@ void TillSession::data(link::StreamId stream, Bytes bytes) {
   const auto found = grants_.find(stream);
   if (found != grants_.end()) {
     found->second.conversation->receive(bytes);
+    endpoint_.recycle(std::move(bytes));
   } else if (stream >= next_stream_) {
     disconnect("it used stream " + std::to_string(stream) + ", which it was not given");
   }
@@ -305,7 +297,7 @@ void TillSession::retract(StayId stay, const std::string& reason) {
 void TillSession::settle() {
   if (!greeted_ || closing_ || over_) return;
   if (grants_.empty()) say_nothing_for_you();
-  schedule_pump();
+  pump_soon_.ask();
 }
 
 void TillSession::offer(const PresentStick& stick) {
@@ -326,7 +318,7 @@ void TillSession::offer(const PresentStick& stick) {
   grant.conversation = std::make_unique<Conversation>(
       registry_, claimant_,
       Conversation::Owner{
-          [this] { schedule_pump(); }, [this] { return lease_record(); },
+          [this] { pump_soon_.ask(); }, [this] { return lease_record(); },
           // The only device on this stream is the granted one.
           [this, stay = grant.stay] {
             std::vector<usb::DeviceDescription> devices;

@@ -107,7 +107,6 @@ class TillSession {
   void received(ByteView bytes);
   void resumed();
   void lost(const std::string& cause);
-  void schedule_pump();
   void pump();
   void handle(link::Endpoint::Event event);
   void handle_control(const link::ControlMessage& message);
@@ -136,12 +135,13 @@ class TillSession {
   std::string name_;  // "kasse-03 at 192.0.2.7:51344", for the log
   link::Endpoint endpoint_{link::Side::server};
   transport::Deadline link_deadline_;  ///< of the endpoint
+  transport::Soon pump_soon_;
   transport::Timer close_timer_;
   transport::Timer hello_timer_;
   transport::Timer grace_timer_;
   std::optional<Instant> waiting_since_;
   bool greeted_ = false, closing_ = false, over_ = false, left_ = false;
-  bool reading_paused_ = false, pump_scheduled_ = false;
+  bool reading_paused_ = false;
   Claimant claimant_;
   std::map<link::StreamId, Grant> grants_;
   link::StreamId next_stream_ = 1;

@@ -35,9 +35,10 @@ UsbipConnection::UsbipConnection(transport::Loop& loop, StickRegistry& registry,
       claimant_({TillIdentity::Kind::usbip_address, host_of(stream_->peer().address), ""}, {},
                 std::string(Mapping::usbip_prefix) + host_of(stream_->peer().address)),
       timer_(loop),
+      pump_soon_(loop, [this] { pump(); }),
       conversation_(std::make_unique<Conversation>(
           registry, claimant_,
-          Conversation::Owner{[this] { schedule_pump(); },
+          Conversation::Owner{[this] { pump_soon_.ask(); },
                               [this] {
                                 LeaseRecord record;
                                 record.till =
@@ -89,16 +90,6 @@ void UsbipConnection::close(LeaseEnd why) {
   conversation_.reset();
   timer_.arm(loop_.now() + close_within, [this] { over(); });
   stream_->close();
-}
-
-void UsbipConnection::schedule_pump() {
-  if (pump_scheduled_ || over_) return;
-  pump_scheduled_ = true;
-  loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
-    if (alive.expired()) return;
-    pump_scheduled_ = false;
-    pump();
-  });
 }
 
 void UsbipConnection::pump() {

@@ -36,7 +36,6 @@ class UsbipConnection {
   [[nodiscard]] StayId stay() const noexcept { return stay_; }
 
  private:
-  void schedule_pump();
   void pump();
   void over();
   [[nodiscard]] Result<StayId> choose(const std::string& busid);
@@ -48,9 +47,10 @@ class UsbipConnection {
   std::function<void()> closed_;
   Claimant claimant_;
   transport::Timer timer_;
+  transport::Soon pump_soon_;
   std::unique_ptr<Conversation> conversation_;  // none once closing
   StayId stay_ = 0;                             // imported; 0 is none
-  bool reading_paused_ = false, pump_scheduled_ = false, closing_ = false, over_ = false;
+  bool reading_paused_ = false, closing_ = false, over_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

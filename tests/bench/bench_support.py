@@ -20,11 +20,14 @@ sys.path.insert(0, str(SOURCE / "tests/support"))
 import chain  # noqa: E402
 
 
-def arguments(description):
+def arguments(description, **flags):
+    """The options; `flags`: {name: help} of switches that only this benchmark has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--build", default=SOURCE / "build/release", type=pathlib.Path, help="a release build with target tillbridge_bench")
     parser.add_argument("--short", action="store_true", help="a few seconds, to see that it works; its figures say little")
     parser.add_argument("--verbose", action="store_true", help="what the programs print")
+    for name, text in flags.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     options = parser.parse_args()
     options.build = options.build.resolve()
     return options

@@ -123,11 +123,12 @@ void against_a_liar(Dice& dice) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
-  Dice dice(ByteView(data, size).subspan(1));
-  if (data[0] % 3 == 0) {
+  const ByteView bytes(data, size);
+  Dice dice(bytes.subspan(1));
+  if (bytes.front() % 3 == 0) {
     const DriverScript script = roll_driver_script(dice);
     require(difference(play(script, false), play(script, true)));
-  } else if (data[0] % 3 == 1) {
+  } else if (bytes.front() % 3 == 1) {
     const FreeScript script = roll_free_script(dice);
     require(difference(FreePlayer(script, false).play(), FreePlayer(script, true).play()));
   } else {

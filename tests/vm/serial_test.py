@@ -16,6 +16,15 @@ import vm_support  # noqa: E402
 VID_PID = "0403:6001"
 
 
+def node_below_vhci():
+    """The adapter's node, once it is there: the kernel shows a port in sysfs a little before it makes the node."""
+    for port in glob.glob("/sys/bus/usb-serial/devices/ttyUSB*"):
+        node = "/dev/" + os.path.basename(port)
+        if "vhci_hcd" in os.path.realpath(port) and os.path.exists(node):
+            return node
+    return None
+
+
 def inside(build):
     import termios
     import tty
@@ -29,11 +38,9 @@ def inside(build):
         serial = pathlib.Path(path, "serial").read_text().strip()
         # The vendor class passes only when it is named, at both ends.
         session.hold_stick(f"{VID_PID}:{serial}", extra=f'[[allow]]\ndevice = "{VID_PID}"\n', terminal=["--allow", VID_PID])
-        name = vm_session.wait_until(
-            lambda: next((os.path.basename(tty_path) for tty_path in glob.glob("/sys/bus/usb-serial/devices/ttyUSB*")
-                          if "vhci_hcd" in os.path.realpath(tty_path)), None), "no ttyUSB appeared below vhci-hcd", 60)
-        guest_side.note(f"the session sees /dev/{name}")
-        line = os.open(f"/dev/{name}", os.O_RDWR | os.O_NOCTTY)
+        node = vm_session.wait_until(node_below_vhci, "no ttyUSB appeared below vhci-hcd", 120)
+        guest_side.note(f"the session sees {node}")
+        line = os.open(node, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(line, termios.TCSANOW)
         for text in (b"kasse?", b"x" * 3000):
             os.write(line, text)

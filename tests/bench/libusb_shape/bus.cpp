@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <span>
 #include <string>
@@ -18,6 +19,41 @@ namespace {
 
 Instant now() {
   return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+bool is_control(const OwnedTransfer& transfer) {
+  return transfer.type == LIBUSB_TRANSFER_TYPE_CONTROL;
+}
+
+/// The caller's data. A control transfer has its setup packet before it.
+std::span<unsigned char> data_of(const OwnedTransfer& transfer) {
+  const std::span<unsigned char> buffer(transfer.buffer, static_cast<std::size_t>(transfer.length));
+  return is_control(transfer) ? buffer.subspan(LIBUSB_CONTROL_SETUP_SIZE) : buffer;
+}
+
+/// Nothing: libusb would not take it.
+std::optional<usb::Transfer> as_usb(const OwnedTransfer& transfer, usb::TransferId id) {
+  if (transfer.length < (is_control(transfer) ? int{LIBUSB_CONTROL_SETUP_SIZE} : 0))
+    return std::nullopt;
+  const auto data = data_of(transfer);
+  if (is_control(transfer)) {
+    libusb_control_setup wire{};
+    std::memcpy(&wire, transfer.buffer, sizeof wire);
+    const usb::SetupPacket setup{wire.bmRequestType, wire.bRequest, libusb_le16_to_cpu(wire.wValue),
+                                 libusb_le16_to_cpu(wire.wIndex), libusb_le16_to_cpu(wire.wLength)};
+    if (data.size() < setup.length) return std::nullopt;
+    const auto sent = data.first(setup.in() ? 0 : setup.length);
+    return usb::control_transfer(id, setup, Bytes(sent.begin(), sent.end()));
+  }
+  usb::Transfer asked;
+  asked.id = id;
+  asked.type = transfer.type == LIBUSB_TRANSFER_TYPE_BULK ? usb::TransferType::bulk
+                                                          : usb::TransferType::interrupt;
+  asked.endpoint = transfer.endpoint;
+  asked.length = static_cast<std::uint32_t>(transfer.length);
+  asked.zero_packet = (transfer.flags & LIBUSB_TRANSFER_ADD_ZERO_PACKET) != 0;
+  if (!asked.in()) asked.data.assign(data.begin(), data.end());
+  return asked;
 }
 
 /// As poll() takes it; a part of a millisecond counts as a whole one, as in libusb.
@@ -106,30 +142,19 @@ void Bus::reset() {
 }
 
 int Bus::submit(OwnedTransfer& transfer) {
-  usb::Transfer asked;
-  if (transfer.type == LIBUSB_TRANSFER_TYPE_BULK) {
-    asked.type = usb::TransferType::bulk;
-  } else if (transfer.type == LIBUSB_TRANSFER_TYPE_INTERRUPT) {
-    asked.type = usb::TransferType::interrupt;
-  } else {
-    return LIBUSB_ERROR_NOT_SUPPORTED;  // FreeRDP's control transfers are control()
-  }
-  if (transfer.length < 0) return LIBUSB_ERROR_INVALID_PARAM;
-  asked.endpoint = transfer.endpoint;
-  asked.length = static_cast<std::uint32_t>(transfer.length);
-  asked.zero_packet = (transfer.flags & LIBUSB_TRANSFER_ADD_ZERO_PACKET) != 0;
-  if (!asked.in()) {
-    const std::span<const unsigned char> data(transfer.buffer, asked.length);
-    asked.data.assign(data.begin(), data.end());
-  }
-
+  if (transfer.type == LIBUSB_TRANSFER_TYPE_ISOCHRONOUS ||
+      transfer.type == LIBUSB_TRANSFER_TYPE_BULK_STREAM)
+    return LIBUSB_ERROR_NOT_SUPPORTED;
   const std::lock_guard lock(mutex_);
   if (transfer.id != 0) return LIBUSB_ERROR_BUSY;
+  const usb::TransferId id = new_id();
+  auto asked = as_usb(transfer, id);
+  if (!asked) return LIBUSB_ERROR_INVALID_PARAM;
   Running running{&transfer, std::nullopt};
   if (transfer.timeout != 0) running.deadline = now() + std::chrono::milliseconds(transfer.timeout);
-  transfer.id = asked.id = new_id();
-  running_.emplace(asked.id, running);
-  device_->submit(std::move(asked), now());
+  transfer.id = id;
+  running_.emplace(id, running);
+  device_->submit(std::move(*asked), now());
   run_stick();
   return LIBUSB_SUCCESS;
 }
@@ -194,7 +219,7 @@ void Bus::handle_events(Duration patience) {
     OwnedTransfer& transfer = *end.transfer;
     transfer.status = status_of(end.completion, transfer, end.timed_out);
     transfer.actual_length = static_cast<int>(end.completion.actual_length);
-    std::copy(end.completion.data.begin(), end.completion.data.end(), transfer.buffer);
+    std::copy(end.completion.data.begin(), end.completion.data.end(), data_of(transfer).begin());
     transfer.callback(&transfer);  // may free it
   }
 }

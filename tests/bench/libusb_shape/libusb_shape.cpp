@@ -1,6 +1,7 @@
-// libusb-1.0 as far as the urbdrc add-in of stock FreeRDP calls it, with one simulated stick as its
-// only device. tests/bench/peer_bench puts it in the place of the real library for one process, so
-// that FreeRDP's own USB redirection and tillbridge can be measured with the same stick.
+// libusb-1.0 as far as the urbdrc add-in of stock FreeRDP and usbredir's host end call it, with one
+// simulated stick as its only device. tests/bench/peer_bench puts it in the place of the real
+// library for one process, so that their own USB redirection and tillbridge can be measured with
+// the same stick.
 //
 // Not for anything else: one context, one device, no isochronous transfers.
 #include <algorithm>
@@ -125,6 +126,11 @@ int LIBUSB_CALL libusb_has_capability(std::uint32_t capability) {
          capability == LIBUSB_CAP_SUPPORTS_DETACH_KERNEL_DRIVER;
 }
 
+// There is nothing to set.
+int LIBUSB_CALL libusb_set_option(libusb_context* /*context*/, libusb_option /*option*/, ...) {
+  return LIBUSB_SUCCESS;
+}
+
 const char* LIBUSB_CALL libusb_error_name(int code) {
   switch (code) {
     case LIBUSB_SUCCESS:
@@ -182,6 +188,21 @@ int LIBUSB_CALL libusb_get_port_numbers(libusb_device* /*device*/, std::uint8_t*
   if (room < 1) return LIBUSB_ERROR_OVERFLOW;
   *numbers = port_number;
   return 1;
+}
+
+int LIBUSB_CALL libusb_get_device_speed(libusb_device* /*device*/) {
+  switch (Bus::instance().description().speed) {
+    case usb::Speed::low:
+      return LIBUSB_SPEED_LOW;
+    case usb::Speed::full:
+      return LIBUSB_SPEED_FULL;
+    case usb::Speed::high:
+      return LIBUSB_SPEED_HIGH;
+    case usb::Speed::super:
+      return LIBUSB_SPEED_SUPER;
+    default:
+      return LIBUSB_SPEED_UNKNOWN;
+  }
 }
 
 // The stick is there from the start to the end, so only a caller that asks for it hears of it.
@@ -245,6 +266,16 @@ int LIBUSB_CALL libusb_get_active_config_descriptor(libusb_device* /*device*/,
   return LIBUSB_SUCCESS;
 }
 
+// A stick of high speed has none.
+int LIBUSB_CALL libusb_get_ss_endpoint_companion_descriptor(
+    libusb_context* /*context*/, const libusb_endpoint_descriptor* /*endpoint*/,
+    libusb_ss_endpoint_companion_descriptor** /*companion*/) {
+  return LIBUSB_ERROR_NOT_FOUND;
+}
+
+void LIBUSB_CALL libusb_free_ss_endpoint_companion_descriptor(
+    libusb_ss_endpoint_companion_descriptor* /*companion*/) {}
+
 void LIBUSB_CALL libusb_free_config_descriptor(libusb_config_descriptor* configuration) {
   delete static_cast<OwnedConfiguration*>(configuration);
 }
@@ -256,6 +287,10 @@ int LIBUSB_CALL libusb_open(libusb_device* device, libusb_device_handle** handle
   return LIBUSB_SUCCESS;
 }
 
+libusb_device* LIBUSB_CALL libusb_get_device(libusb_device_handle* handle) {
+  return handle->device;
+}
+
 void LIBUSB_CALL libusb_close(libusb_device_handle* handle) {
   delete handle;
 }
@@ -265,6 +300,11 @@ int LIBUSB_CALL libusb_claim_interface(libusb_device_handle* /*handle*/, int /*i
 }
 
 int LIBUSB_CALL libusb_release_interface(libusb_device_handle* /*handle*/, int /*interface*/) {
+  return LIBUSB_SUCCESS;
+}
+
+int LIBUSB_CALL libusb_set_auto_detach_kernel_driver(libusb_device_handle* /*handle*/,
+                                                     int /*enable*/) {
   return LIBUSB_SUCCESS;
 }
 
@@ -327,6 +367,16 @@ int LIBUSB_CALL libusb_cancel_transfer(libusb_transfer* transfer) {
   return Bus::instance().cancel(owned(transfer));
 }
 
+int LIBUSB_CALL libusb_alloc_streams(libusb_device_handle* /*handle*/, std::uint32_t /*streams*/,
+                                     unsigned char* /*endpoints*/, int /*count*/) {
+  return LIBUSB_ERROR_NOT_SUPPORTED;
+}
+
+int LIBUSB_CALL libusb_free_streams(libusb_device_handle* /*handle*/, unsigned char* /*endpoints*/,
+                                    int /*count*/) {
+  return LIBUSB_ERROR_NOT_SUPPORTED;
+}
+
 void LIBUSB_CALL libusb_transfer_set_stream_id(libusb_transfer* transfer, std::uint32_t stream) {
   owned(transfer).stream_id = stream;
 }
@@ -361,6 +411,10 @@ int LIBUSB_CALL libusb_event_handler_active(libusb_context* context) {
 int LIBUSB_CALL libusb_handle_events_locked(libusb_context* /*context*/, timeval* patience) {
   Bus::instance().handle_events(duration(*patience));
   return LIBUSB_SUCCESS;
+}
+
+int LIBUSB_CALL libusb_handle_events_timeout(libusb_context* context, timeval* patience) {
+  return libusb_handle_events_locked(context, patience);
 }
 
 void LIBUSB_CALL libusb_lock_event_waiters(libusb_context* context) {

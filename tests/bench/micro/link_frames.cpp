@@ -2,6 +2,7 @@
 // included.
 #include <chrono>
 #include <stdexcept>
+#include <utility>
 
 #include <benchmark/benchmark.h>
 
@@ -40,8 +41,10 @@ class Pair {
       return data;
     }
     while (auto event = to.poll_event()) {
-      if (const auto* piece = std::get_if<link::Endpoint::Data>(&*event))
+      if (auto* piece = std::get_if<link::Endpoint::Data>(&*event)) {
         data += piece->bytes.size();
+        to.recycle(std::move(piece->bytes));
+      }
     }
     return data;
   }

@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -21,6 +22,12 @@
 #include "server/simulator/mass_storage_stick.hpp"
 
 namespace tillbridge::massstorage::test {
+
+/// For a person to compare, and the tests: which bytes they were.
+inline std::string digest(ByteView bytes) {
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  return std::to_string(std::hash<std::string_view>()(std::string_view(text, bytes.size())));
+}
 
 /// What the stick did to its disk, in order: each command's operation code, each write with what
 /// was written.
@@ -37,9 +44,8 @@ class RecordingMedium final : public simulator::Medium {
     // Blocks one by one: how a command's data was cut into transfers does not matter to the disk.
     for (std::size_t at = 0; at < data.size(); at += simulator::block_bytes) {
       const ByteView one = data.subspan(at, simulator::block_bytes);
-      const std::size_t hash = std::hash<std::string_view>()(std::string(one.begin(), one.end()));
       deeds_.push_back("write " + std::to_string(block + at / simulator::block_bytes) + ' ' +
-                       std::to_string(hash));
+                       digest(one));
     }
     return disk_.write(block, data);
   }

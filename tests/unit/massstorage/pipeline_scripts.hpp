@@ -2,6 +2,7 @@
 // once with the pipeline and once without, and the two are compared.
 #pragma once
 
+#include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
@@ -10,6 +11,13 @@
 #include "tests/unit/massstorage/pipeline_rig.hpp"
 
 namespace tillbridge::massstorage::test {
+
+/// How many seeded sessions a test plays: as many as take about a second under a sanitizer, unless
+/// TILLBRIDGE_SESSIONS asks for more. The guard rails have tests of their own beside these.
+inline std::uint64_t sessions(std::uint64_t usual) {
+  const char* asked = std::getenv("TILLBRIDGE_SESSIONS");
+  return asked == nullptr ? usual : std::strtoull(asked, nullptr, 10);
+}
 
 /// Numbers from a seed, or from a fuzzer's bytes.
 class Dice {
@@ -154,18 +162,22 @@ inline std::string text_of(const CommandResult& result) {
   std::string text = "outcome " + std::to_string(static_cast<int>(result.outcome));
   if (result.sense) text += " sense " + result.sense->text();
   text += " residue " + std::to_string(result.residue) + " data " +
-          std::to_string(result.data.size()) + ':' +
-          std::to_string(
-              std::hash<std::string_view>()(std::string(result.data.begin(), result.data.end())));
+          std::to_string(result.data.size()) + ':' + digest(result.data);
   if (result.needs_port_reset) text += " needs a port reset";
   return text;
 }
 
+/// What comes over a command in its middle.
+struct Interruption {
+  enum class Kind : std::uint8_t { given_up, stick_lost };
+  Kind kind{};
+  std::uint32_t after = 0;  ///< events
+};
+
 /// Runs what was started on `host` to its end; gives it up as a class driver does, when it takes
-/// longer than five seconds or nothing happens any more. `abort_after`: events until it is given up
-/// in any case.
+/// longer than five seconds or nothing happens any more.
 inline std::optional<CommandResult> run(Rig& rig, BulkOnlyHost& host,
-                                        std::optional<std::uint32_t> abort_after = {}) {
+                                        std::optional<Interruption> interruption = {}) {
   const Instant patience = rig.now + std::chrono::seconds(5);
   std::optional<std::pair<usb::TransferId, usb::TransferId>> running;  // the host's id, the rig's
   bool given_up = false;
@@ -184,9 +196,14 @@ inline std::optional<CommandResult> run(Rig& rig, BulkOnlyHost& host,
         continue;
       }
     }
-    if (abort_after && events >= *abort_after && !given_up) {
-      given_up = true;
-      host.abort();
+    if (interruption && events >= interruption->after) {
+      if (interruption->kind == Interruption::Kind::stick_lost) {
+        rig.lost();
+      } else if (!given_up) {
+        given_up = true;
+        host.abort();
+      }
+      interruption.reset();
       continue;
     }
     if (!rig.step(given_up ? std::nullopt : std::optional(patience))) {
@@ -285,7 +302,7 @@ inline FreeScript roll_free_script(Dice& dice) {
         script.steps.push_back({Kind::select, {}, 0, false, false});
         break;
       default:
-        script.steps.push_back({Kind::harmless, {}, 0, false, false});
+        script.steps.push_back({Kind::harmless, {}, 0, false, dice.below(2) == 0});
         break;
     }
   };
@@ -444,9 +461,7 @@ class FreePlayer {
 
   static std::string text_of(const usb::Completion& completion) {
     return std::string(usb::name(completion.status)) + ' ' +
-           std::to_string(completion.actual_length) + ':' +
-           std::to_string(std::hash<std::string_view>()(
-               std::string(completion.data.begin(), completion.data.end())));
+           std::to_string(completion.actual_length) + ':' + digest(completion.data);
   }
 
   void settle(const Asked& asked) {

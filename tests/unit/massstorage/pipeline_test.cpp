@@ -155,6 +155,49 @@ TEST_F(PipelineTest, TheNextCommandWaitsForTheStatus) {
   EXPECT_EQ(ended(early)->status, TransferStatus::success);
 }
 
+TEST_F(PipelineTest, AWriteThatGotLostOnTheLinkEndsAsAnErrorAtItsStatus) {
+  ASSERT_EQ(ended(command(scsi::write_10(0, 8), DataDirection::out, 4096))->status,
+            TransferStatus::success);
+  ASSERT_EQ(ended(rig_->out(pattern(4096, 1)))->status, TransferStatus::success);
+  const auto asked_before = rig_->in(StatusBlock::size);
+  rig_->lost();
+  EXPECT_EQ(ended(asked_before)->status, TransferStatus::device_gone);
+  EXPECT_EQ(ended(rig_->in(StatusBlock::size))->status, TransferStatus::device_gone);
+  EXPECT_EQ(rig_->deeds.size(), 1U) << "it never came to the stick";
+}
+
+TEST_F(PipelineTest, AReadThatIsCancelledLeavesItsDataForTheNext) {
+  ask({scsi::write_10(0, 2), DataDirection::out, 0, pattern(1024, 5), 0});
+  ASSERT_TRUE(ended(command(scsi::read_10(0, 2), DataDirection::in, 1024)));
+  const auto data = rig_->in(1024);
+  const Instant before = rig_->now;
+  rig_->cancel(data);
+  EXPECT_EQ(ended(data)->status, TransferStatus::cancelled);
+  EXPECT_EQ(rig_->now, before) << "it was not at the stick, so nobody had to be asked";
+  EXPECT_EQ(ended(rig_->in(1024))->data, pattern(1024, 5));
+  const auto status = rig_->in(StatusBlock::size);
+  rig_->cancel(status);
+  EXPECT_TRUE(ended(status)) << "whichever was first";
+  EXPECT_EQ(rig_->problem, "");
+}
+
+TEST_F(PipelineTest, DataThatWasNotPostedCanBeCancelledAtTheStick) {
+  constexpr std::uint32_t piece = limits::pipeline_posted_bytes;
+  ASSERT_TRUE(ended(command(scsi::write_10(0, 255), DataDirection::out, 2 * piece)));
+  ASSERT_EQ(ended(rig_->out(pattern(piece, 1)))->status, TransferStatus::success);
+  const auto second = rig_->out(pattern(piece, 2));
+  while (rig_->step()) {
+  }
+  rig_->cancel(second);
+  EXPECT_NE(ended(second)->status, TransferStatus::success);
+  for (const auto& setup :
+       {usb::bulk_only_reset(0), usb::clear_halt(Rig::in_pipe), usb::clear_halt(Rig::out_pipe)}) {
+    ASSERT_EQ(ended(rig_->control(setup))->status, TransferStatus::success);
+  }
+  EXPECT_EQ(ask({scsi::request_sense(), DataDirection::in, 18, {}, 0}), 2 * leg);
+  EXPECT_EQ(rig_->problem, "");
+}
+
 TEST_F(PipelineTest, WhatWasReadAheadIsGoneAfterAReset) {
   ASSERT_TRUE(ended(command(scsi::read_10(0, 1), DataDirection::in, 512)));
   ASSERT_TRUE(ended(rig_->control(usb::bulk_only_reset(0))));
@@ -197,7 +240,7 @@ TEST_F(PipelineTest, OtherDevicesAreNoneOfItsBusiness) {
 /// Given up at any moment: what was running may be done or not, but everything ends, the stick is
 /// left usable, and nothing is made up.
 TEST(PipelineRaceTest, AbortsAtAnyMoment) {
-  for (std::uint64_t seed = 1; seed <= 4000; ++seed) {
+  for (std::uint64_t seed = 1; seed <= sessions(600); ++seed) {
     SCOPED_TRACE(seed);
     Dice dice(seed);
     DriverScript script = roll_driver_script(dice);
@@ -210,7 +253,9 @@ TEST(PipelineRaceTest, AbortsAtAnyMoment) {
       if (!host.execute(command)) continue;
       const bool aborts = dice.below(2) == 0;
       const auto result =
-          run(rig, host, aborts ? std::optional(dice.below(25)) : std::optional<std::uint32_t>());
+          run(rig, host,
+              aborts ? std::optional(Interruption{Interruption::Kind::given_up, dice.below(25)})
+                     : std::nullopt);
       ASSERT_TRUE(result.has_value());
       if (!result->needs_port_reset) continue;  // recovery itself was given up
       ASSERT_TRUE(rig.wait(rig.control(usb::port_reset())));
@@ -226,6 +271,41 @@ TEST(PipelineRaceTest, AbortsAtAnyMoment) {
     ASSERT_TRUE(host.read(64, 8).ok());
     ASSERT_EQ(run(rig, host)->data, data);
     rig.lost();
+    ASSERT_EQ(rig.open(), 0U);
+    ASSERT_EQ(rig.problem, "");
+  }
+}
+
+/// The link is cut for good, or the stick unplugged, at any moment: everything ends, and what the
+/// session believes to be written is on the stick.
+TEST(PipelineRaceTest, LostAtAnyMoment) {
+  for (std::uint64_t seed = 1; seed <= sessions(400); ++seed) {
+    SCOPED_TRACE(seed);
+    Dice dice(seed);
+    DriverScript script = roll_driver_script(dice);
+    const std::uint32_t lost_in = dice.below(static_cast<std::uint32_t>(script.commands.size()));
+    Rig rig(script.rig);
+    BulkOnlyHost host = host_for(script.rig, script.host);
+    static_cast<void>(rig.wait(rig.control(usb::set_configuration(1))));
+    std::size_t promised = 0;
+    for (std::uint32_t i = 0; i <= lost_in; ++i) {
+      const Command& command = script.commands[i];
+      if (!host.execute(command)) continue;
+      std::optional<Interruption> interruption;
+      if (i == lost_in) interruption = {Interruption::Kind::stick_lost, dice.below(20)};
+      const auto result = run(rig, host, interruption);
+      if (!result) break;  // a dead stick: nothing more comes from it, and it was not lost in time
+      if (!result->good() || command.direction != DataDirection::out) continue;
+      promised += (command.data.size() - result->residue) / simulator::block_bytes;
+    }
+    rig.lost();
+    if (host.test_unit_ready()) {
+      ASSERT_EQ(run(rig, host)->outcome, Outcome::device_gone);
+    }
+    const auto written =
+        std::count_if(rig.deeds.begin(), rig.deeds.end(),
+                      [](const std::string& deed) { return deed.starts_with("write "); });
+    ASSERT_GE(static_cast<std::size_t>(written), promised);
     ASSERT_EQ(rig.open(), 0U);
     ASSERT_EQ(rig.problem, "");
   }

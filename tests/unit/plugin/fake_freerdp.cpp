@@ -54,6 +54,7 @@ FakeFreeRdp::FakeFreeRdp(std::vector<std::string> arguments, Hooks hooks)
 
 FakeFreeRdp::~FakeFreeRdp() {
   disconnect();
+  hooks_.gone();
   freerdp_settings_free(settings_);
 }
 

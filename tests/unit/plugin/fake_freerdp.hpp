@@ -33,6 +33,7 @@ class FakeFreeRdp {
   struct Hooks {
     std::function<void(std::uint32_t channel, Bytes)> written;  ///< by the plugin; on its thread
     std::function<void(std::uint32_t channel)> closed;  ///< by the plugin; on whichever thread
+    std::function<void()> gone;  ///< by the destructor; returns when nobody calls this any more
   };
 
   FakeFreeRdp(std::vector<std::string> arguments, Hooks hooks);

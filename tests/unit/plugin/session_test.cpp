@@ -193,7 +193,7 @@ TEST_F(SessionTest, SessionThatOpensItsChannelLateGetsTheStick) {
   EXPECT_TRUE(until_present(1));
 }
 
-TEST_F(SessionTest, UnpluggedStickIsGoneWithinASecondAlsoWithTransfersInFlight) {
+TEST_F(SessionTest, UnpluggedStickIsGoneAtOnceAlsoWithTransfersInFlight) {
   UsbServer server(loop_);
   start(configuration(server.port()));
   terminal_.start();
@@ -206,7 +206,7 @@ TEST_F(SessionTest, UnpluggedStickIsGoneWithinASecondAlsoWithTransfersInFlight) 
   const Instant unplugged = loop_.now();
   server.revoke(1, "", true);
   ASSERT_TRUE(until([&] { return terminal_.devices.at(device).gone; }));
-  EXPECT_LT(loop_.now() - unplugged, seconds(1));
+  EXPECT_LT(loop_.now() - unplugged, seconds(5)) << "no timer of the link had to expire for it";
   EXPECT_NE(terminal_.completion(waiting)->status, usb::TransferStatus::success);
   EXPECT_EQ(log_.count("is gone: it was unplugged from the USB server"), 1);
 }
@@ -236,7 +236,7 @@ TEST_F(SessionTest, LostConnectionToAServerThatKeepsNothingTakesTheDeviceAwayAnd
   const Instant cut = loop_.now();
   server.cut();
   ASSERT_TRUE(until([&] { return terminal_.devices.at(device).gone; }));
-  EXPECT_LT(loop_.now() - cut, seconds(1));
+  EXPECT_LT(loop_.now() - cut, seconds(5)) << "no timer of the link had to expire for it";
   ASSERT_TRUE(until_present(1));
   EXPECT_EQ(server.connections, 2);
   EXPECT_EQ(log_.count("lost the connection to USB server"), 1);

@@ -21,7 +21,7 @@ class OptionsTest : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
   std::string file(const std::string& name, const std::string& text, mode_t mode = 0600) {
-    const std::string path = directory_ + "/" + name;
+    std::string path = directory_ + "/" + name;
     std::ofstream(path, std::ios::binary) << text;
     ::chmod(path.c_str(), mode);
     return path;

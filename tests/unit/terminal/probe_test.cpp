@@ -124,7 +124,7 @@ TEST(Probe, TellsWhatTheDiskIs) {
 TEST(Probe, WritesReadsBackAndTellsTheDigest) {
   auto disk = simulated_disk();
   Options options;
-  options.writes.push_back({"pattern", 4096, pattern(300 * 512)});
+  options.writes.push_back({"pattern", 4096, pattern(std::size_t{300} * 512)});
   options.reads.push_back({4096, 300});
   Sha256 digest;
   digest.add(*options.writes[0].data);
@@ -226,7 +226,7 @@ TEST(Probe, BenchmarkCountsRightly) {
 TEST(Probe, BenchmarkWritesOnlyWhatItRead) {
   auto disk = simulated_disk();
   Options fill;
-  fill.writes.push_back({"pattern", 0, pattern(16384 * 512)});
+  fill.writes.push_back({"pattern", 0, pattern(std::size_t{16384} * 512)});
   Bench filling(fill);
   filling.plug_in(*disk);
   filling.run();

@@ -24,6 +24,7 @@ TEST_F(LoopTest, RunsTasksOfOtherThreadsOneAtATime) {
   constexpr int tasks = 1000;
   int counted = 0;  // unprotected on purpose: only the loop's thread touches it
   std::vector<std::thread> posting;
+  posting.reserve(threads);
   for (int i = 0; i < threads; ++i) {
     posting.emplace_back([&] {
       for (int task = 0; task < tasks; ++task) {
@@ -53,6 +54,55 @@ TEST_F(LoopTest, TasksOfTasksComeAfterThemInOrder) {
   });
   run_until([&] { return order.size() == 4; });
   EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4}));
+}
+
+TEST_F(LoopTest, WhatIsAskedForSoonComesOnceAfterTheCallback) {
+  std::vector<int> order;
+  Soon soon(loop_, [&] {
+    order.push_back(3);
+    loop_.post([&] {
+      order.push_back(5);
+      progress();
+    });
+  });
+  loop_.post([&] {
+    loop_.post([&] { order.push_back(2); });
+    soon.ask();
+    soon.ask();
+    loop_.post([&] { order.push_back(4); });
+    order.push_back(1);
+  });
+  run_until([&] { return order.size() == 5; });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4, 5}));
+}
+
+TEST_F(LoopTest, SoonMayBeAskedBeforeTheLoopRunsAndByItself) {
+  int times = 0;
+  std::optional<Soon> soon;
+  soon.emplace(loop_, [&] {
+    if (++times < 3) return soon->ask();
+    soon.reset();  // while it runs
+    progress();
+  });
+  soon->ask();
+  run_until([&] { return times == 3; });
+  EXPECT_EQ(times, 3);
+}
+
+TEST_F(LoopTest, WhatIsDestroyedDoesNotComeSoon) {
+  int times = 0;
+  auto soon = std::make_unique<Soon>(loop_, [&] { ++times; });
+  bool done = false;
+  loop_.post([&] {
+    soon->ask();
+    soon.reset();
+    loop_.post([&] {
+      done = true;
+      progress();
+    });
+  });
+  run_until([&] { return done; });
+  EXPECT_EQ(times, 0);
 }
 
 TEST_F(LoopTest, ATaskThatPostsItselfForEverHoldsNothingUp) {
