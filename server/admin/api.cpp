@@ -475,7 +475,14 @@ Reply reply_to(const Problem& problem) {
   return reply;
 }
 
+void Api::add(const std::string& path, std::function<Reply(const Request&)> handler) {
+  added_[path] = std::move(handler);
+}
+
 Reply Api::handle(const Request& request) {
+  if (const auto found = added_.find(request.path); found != added_.end()) {
+    return found->second(request);
+  }
   auto path = segments_of(request.path);
   if (!path) return unknown_path();
   return Call(administration_, request, std::move(*path)).run();

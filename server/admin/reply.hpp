@@ -2,10 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <variant>
+
+#include "server/admin/download.hpp"
 
 namespace tillbridge::admin {
 
@@ -47,6 +50,9 @@ struct Reply {
   /// If set, the reply is what this returns. It reads files and may take long: call it on a thread
   /// of the requester's, not on the loop's. It touches nothing of the loop.
   std::function<Reply()> elsewhere;
+  /// If set, the body is what this brings, of unknown length; it goes on until it ends or the
+  /// requester leaves.
+  std::shared_ptr<Download> download;
 };
 
 [[nodiscard]] Reply reply_to(const Problem& problem);
