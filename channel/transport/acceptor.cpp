@@ -36,6 +36,7 @@ class Listener : public std::enable_shared_from_this<Listener> {
   void accept_next();
   void close();
   [[nodiscard]] std::uint16_t port() const { return port_; }
+  void use(TlsContext tls) { tls_ = std::move(tls); }
 
  private:
   void welcome(tcp::socket socket);
@@ -149,6 +150,7 @@ class SocketAcceptor final : public Acceptor {
   SocketAcceptor& operator=(const SocketAcceptor&) = delete;
   ~SocketAcceptor() override { listener_->close(); }
   [[nodiscard]] std::uint16_t port() const override { return listener_->port(); }
+  void use(TlsContext tls) override { listener_->use(std::move(tls)); }
 
  private:
   std::shared_ptr<Listener> listener_;

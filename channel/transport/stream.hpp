@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "channel/bytes/limits.hpp"
 #include "channel/bytes/reader.hpp"
@@ -24,7 +25,14 @@ struct Peer {
   std::string address;  ///< "192.0.2.7:51344"
   std::string name;     ///< common name of the peer's certificate; empty without TLS
   std::string
-      fingerprint;  ///< SHA-256 of the peer's certificate, lower-case hex; empty without TLS
+      fingerprint;  ///< SHA-256 of the peer's certificate, lower-case hex; empty without one
+  /// SHA-256 of the authority that the peer's certificate comes from; only with
+  /// TlsContext::trusting(), where it was not known before.
+  std::string authority;
+  std::string protocol;  ///< the ALPN that was agreed upon; empty without TLS
+  /// 32 bytes that only the two ends of this very connection know (RFC 9266, tls-exporter): what is
+  /// proved together with them cannot be carried over to another connection. Empty without TLS.
+  Bytes binding;
 };
 
 /// A connected stream. Owned by whoever uses it; destroying it closes it silently (no callback any
@@ -68,15 +76,26 @@ struct TlsFiles {
   std::filesystem::path certificate;  ///< own certificate, chain appended
   std::filesystem::path key;          ///< own key; refused if others may read it (mode & 077)
   std::filesystem::path authorities;  ///< the CA that the other end's certificate must come from
+  std::vector<std::filesystem::path> more_authorities{};  ///< or one of these
 };
 
-/// TLS 1.3 only, certificates at both ends, the same ALPN at both ends, no session tickets.
-/// Copyable handle.
+/// TLS 1.3 only, the same ALPN at both ends, no session tickets. Certificates at both ends, but for
+/// the two kinds that say otherwise. Copyable handle.
 class TlsContext {
  public:
   enum class Side : std::uint8_t { client, server };
   [[nodiscard]] static Result<TlsContext> load(const TlsFiles& files, Side side,
                                                const std::string& alpn);
+  /// A server that asks nobody for a certificate. `authorities` is not looked at.
+  [[nodiscard]] static Result<TlsContext> load_for_strangers(const TlsFiles& files,
+                                                             const std::string& alpn);
+  /// A client without a certificate, which trusts the server whose chain ends in the authority with
+  /// this SHA-256 or the beginning of it. Empty: in any; then somebody has to compare
+  /// Peer::authority.
+  [[nodiscard]] static Result<TlsContext> trusting(ByteView authority, const std::string& alpn);
+  /// At a server: who asks for the ALPN of `other` is served by that one, with its certificate and
+  /// its demands.
+  void also_serve(const TlsContext& other);
   struct Impl;
   [[nodiscard]] const std::shared_ptr<Impl>& impl() const noexcept { return impl_; }
 
@@ -106,6 +125,8 @@ class Acceptor {
       Events events, AcceptorLimits strangers = {});
   virtual ~Acceptor() = default;
   [[nodiscard]] virtual std::uint16_t port() const = 0;
+  /// For the connections that come from now on, e.g. after a certificate was renewed.
+  virtual void use(TlsContext tls) = 0;
 };
 
 /// A connection being made; destroying it gives up silently.

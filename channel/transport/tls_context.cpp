@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "channel/bytes/limits.hpp"
+#include "channel/transport/tls_wire.hpp"
 
 namespace tillbridge::transport {
 namespace {
@@ -155,17 +156,6 @@ int choose_alpn(SSL* /*ssl*/, const unsigned char** chosen, unsigned char* chose
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-int require_alpn(SSL* ssl, int* alert, void* /*argument*/) {
-  const unsigned char* extension = nullptr;
-  std::size_t size = 0;
-  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &extension,
-                                &size) == 1) {
-    return SSL_CLIENT_HELLO_SUCCESS;
-  }
-  *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
-  return SSL_CLIENT_HELLO_ERROR;
-}
-
 Status use_authorities(SSL_CTX& context, const std::filesystem::path& path, TlsContext::Side side) {
   auto authorities = read_certificates(path, "authority file");
   if (!authorities) return authorities.error();
@@ -217,13 +207,14 @@ Status use_own_certificate(SSL_CTX& context, const TlsFiles& files, TlsContext::
 
 }  // namespace
 
-Result<TlsContext> TlsContext::load(const TlsFiles& files, Side side, const std::string& alpn) {
-  auto impl = std::make_shared<Impl>();
+namespace {
+
+Result<std::shared_ptr<TlsContext::Impl>> bare(TlsContext::Side side, const std::string& alpn) {
+  auto impl = std::make_shared<TlsContext::Impl>();
   impl->side = side;
   impl->alpn = alpn;
-  impl->authorities = files.authorities;
   impl->context.reset(
-      SSL_CTX_new(side == Side::client ? TLS_client_method() : TLS_server_method()));
+      SSL_CTX_new(side == TlsContext::Side::client ? TLS_client_method() : TLS_server_method()));
   if (!impl->context)
     return fail(ErrorCode::io, "OpenSSL cannot make a TLS context: " + openssl_error());
   SSL_CTX& context = *impl->context;
@@ -238,10 +229,9 @@ Result<TlsContext> TlsContext::load(const TlsFiles& files, Side side, const std:
   // Several records in one read of the socket.
   SSL_CTX_set_read_ahead(&context, 1);
   SSL_CTX_set_default_read_buffer_len(&context, std::size_t{64} << 10U);
-  SSL_CTX_set_verify(&context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  if (side == Side::server) {
+  if (side == TlsContext::Side::server) {
     SSL_CTX_set_alpn_select_cb(&context, choose_alpn, &impl->alpn);
-    SSL_CTX_set_client_hello_cb(&context, require_alpn, nullptr);
+    SSL_CTX_set_client_hello_cb(&context, TlsWire::greeted, nullptr);
   } else {
     std::vector<unsigned char> wire{static_cast<unsigned char>(alpn.size())};
     wire.insert(wire.end(), alpn.begin(), alpn.end());
@@ -250,11 +240,45 @@ Result<TlsContext> TlsContext::load(const TlsFiles& files, Side side, const std:
       return fail(ErrorCode::io, "OpenSSL does not take the ALPN " + alpn);
     }
   }
+  return impl;
+}
 
+}  // namespace
+
+Result<TlsContext> TlsContext::load(const TlsFiles& files, Side side, const std::string& alpn) {
+  auto impl = bare(side, alpn);
+  if (!impl) return impl.error();
+  SSL_CTX& context = *(*impl)->context;
+  (*impl)->authorities = files.authorities;
   if (Status status = use_authorities(context, files.authorities, side); !status)
     return status.error();
-  if (Status status = use_own_certificate(context, files, *impl); !status) return status.error();
-  return TlsContext(std::move(impl));
+  for (const std::filesystem::path& more : files.more_authorities) {
+    if (Status status = use_authorities(context, more, side); !status) return status.error();
+  }
+  if (Status status = use_own_certificate(context, files, **impl); !status) return status.error();
+  return TlsContext(std::move(*impl));
+}
+
+Result<TlsContext> TlsContext::load_for_strangers(const TlsFiles& files, const std::string& alpn) {
+  auto impl = bare(Side::server, alpn);
+  if (!impl) return impl.error();
+  (*impl)->trust = Impl::Trust::anybody;
+  if (Status status = use_own_certificate(*(*impl)->context, files, **impl); !status)
+    return status.error();
+  return TlsContext(std::move(*impl));
+}
+
+Result<TlsContext> TlsContext::trusting(ByteView authority, const std::string& alpn) {
+  auto impl = bare(Side::client, alpn);
+  if (!impl) return impl.error();
+  (*impl)->trust = Impl::Trust::pinned;
+  (*impl)->pinned.assign(authority.begin(), authority.end());
+  SSL_CTX_set_cert_verify_callback((*impl)->context.get(), TlsWire::verify_pinned, nullptr);
+  return TlsContext(std::move(*impl));
+}
+
+void TlsContext::also_serve(const TlsContext& other) {
+  impl_->others.push_back(other.impl());
 }
 
 }  // namespace tillbridge::transport

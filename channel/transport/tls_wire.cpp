@@ -1,7 +1,9 @@
 #include "channel/transport/tls_wire.hpp"
 
 #include <algorithm>
+#include <array>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include <asio/ip/address.hpp>
@@ -90,7 +92,7 @@ TlsWire::TlsWire(int fd, std::shared_ptr<TlsContext::Impl> context, std::string 
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_.get(), bio, bio);
   SSL_set_app_data(ssl_.get(), this);
-  SSL_set_verify(ssl_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verified);
+  demand_certificate();
   if (!is_client()) {
     SSL_set_accept_state(ssl_.get());
     return;
@@ -115,6 +117,81 @@ TlsWire::TlsWire(int fd, std::shared_ptr<TlsContext::Impl> context, std::string 
 }
 
 TlsWire::~TlsWire() = default;
+
+void TlsWire::demand_certificate() {
+  const bool of_anybody = context_->trust == TlsContext::Impl::Trust::anybody;
+  SSL_set_verify(ssl_.get(),
+                 of_anybody ? SSL_VERIFY_NONE : SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                 verified);
+}
+
+int TlsWire::greeted(SSL* ssl, int* alert, void* /*argument*/) {
+  auto& wire = *static_cast<TlsWire*>(SSL_get_app_data(ssl));
+  const unsigned char* extension = nullptr;
+  std::size_t size = 0;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &extension,
+                                &size) != 1) {
+    *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
+    return SSL_CLIENT_HELLO_ERROR;
+  }
+  const auto offers = [&](const std::string& alpn) {
+    ByteReader list(ByteView(extension, size));
+    list.skip(2);  // its length
+    while (list.remaining() > 0) {
+      const ByteView name = list.take(list.u8());
+      if (list.ok() && std::equal(name.begin(), name.end(), alpn.begin(), alpn.end())) return true;
+    }
+    return false;
+  };
+  if (offers(wire.context_->alpn)) return SSL_CLIENT_HELLO_SUCCESS;
+  for (const auto& other : wire.context_->others) {
+    if (!offers(other->alpn)) continue;
+    // The certificate goes over with it, what is asked of the client does not.
+    SSL_set_SSL_CTX(ssl, other->context.get());
+    wire.context_ = std::shared_ptr<TlsContext::Impl>(other);
+    wire.demand_certificate();
+    break;
+  }
+  return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+int TlsWire::verify_pinned(X509_STORE_CTX* store, void* /*argument*/) {
+  auto* ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto& wire = *static_cast<TlsWire*>(SSL_get_app_data(ssl));
+  const Bytes& wanted = wire.context_->pinned;
+  STACK_OF(X509)* shown = X509_STORE_CTX_get0_untrusted(store);
+  X509* authority = nullptr;
+  for (int i = 0; i < sk_X509_num(shown) && authority == nullptr; ++i) {
+    X509* certificate = sk_X509_value(shown, i);
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned int size = 0;
+    if (X509_check_ca(certificate) == 0 ||
+        X509_digest(certificate, EVP_sha256(), digest.data(), &size) != 1 || wanted.size() > size ||
+        !std::equal(wanted.begin(), wanted.end(), digest.begin())) {
+      continue;
+    }
+    authority = certificate;
+  }
+  if (authority == nullptr) {
+    X509* own = X509_STORE_CTX_get0_cert(store);
+    if (own != nullptr) X509_up_ref(own);
+    wire.unverified_.reset(own);
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
+    return 0;
+  }
+  STACK_OF(X509)* trusted = sk_X509_new_null();
+  if (trusted == nullptr || sk_X509_push(trusted, authority) <= 0) {
+    sk_X509_free(trusted);
+    X509_STORE_CTX_set_error(store, X509_V_ERR_OUT_OF_MEM);
+    return 0;
+  }
+  X509_STORE_CTX_set0_trusted_stack(store, trusted);
+  const int good = X509_verify_cert(store);
+  sk_X509_free(trusted);
+  if (good == 1) wire.authority_ = fingerprint(*authority);
+  return good;
+}
 
 int TlsWire::verified(int ok, X509_STORE_CTX* store) {
   if (ok == 1) return 1;
@@ -158,6 +235,14 @@ WireResult TlsWire::handshake() {
 }
 
 void TlsWire::describe_peer(Peer& peer) const {
+  peer.protocol = context_->alpn;
+  peer.authority = authority_;
+  constexpr std::string_view label = "EXPORTER-Channel-Binding";  // RFC 9266
+  peer.binding.resize(32);
+  if (SSL_export_keying_material(ssl_.get(), peer.binding.data(), peer.binding.size(), label.data(),
+                                 label.size(), nullptr, 0, 0) != 1) {
+    throw std::bad_alloc();  // nothing else can go wrong after a handshake
+  }
   const CertificateHandle certificate(SSL_get1_peer_certificate(ssl_.get()));
   if (!certificate) return;
   peer.name = common_name(*certificate);
@@ -301,6 +386,13 @@ Error TlsWire::verify_failure() const {
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
     case X509_V_ERR_CERT_UNTRUSTED:
+      if (context_->trust == TlsContext::Impl::Trust::pinned) {
+        return fail(ErrorCode::refused,
+                    certificate +
+                        " is not from the authority that the pairing line names: the line is for "
+                        "another server, or somebody stands between here and there; ask the "
+                        "administrator for a new line");
+      }
       return fail(ErrorCode::refused, certificate + " is not from the configured authority file " +
                                           context_->authorities.string() +
                                           "; use the file of the authority that " +

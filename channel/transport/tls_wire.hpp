@@ -33,8 +33,14 @@ class TlsWire final : public Wire {
   /// Sends what is held, e.g. the alert that explains a failed handshake.
   WireResult flush();
 
+  // Called by OpenSSL. `greeted`: the ClientHello is there; chooses between the contexts of this
+  // port.
+  static int greeted(SSL* ssl, int* alert, void* argument);
+  static int verify_pinned(X509_STORE_CTX* store, void* argument);
+
  private:
   friend struct SocketBio;
+  void demand_certificate();
   static int verified(int ok, X509_STORE_CTX* store);
   /// What the result code of an SSL function means.
   WireResult result_of(int code);
@@ -52,6 +58,7 @@ class TlsWire final : public Wire {
   SslHandle ssl_;
   bool name_usable_ = true;  ///< an empty or impossible name would switch the check off
   bool handshaken_ = false;
+  std::string authority_;         ///< that the peer's chain ends in, if it was not known before
   CertificateHandle unverified_;  ///< the peer's certificate that did not pass, for the message
   std::optional<WireResult> read_failure_;  ///< met behind bytes that were to be delivered first
 
