@@ -435,6 +435,10 @@ store::Store& Administration::store() {
 audit::AuditLog& Administration::audit() {
   return impl_->parts.audit;
 }
+server::Observer& Administration::observer() {
+  return *impl_;
+}
+
 server::UsbServer& Administration::usb() {
   return impl_->usb;
 }

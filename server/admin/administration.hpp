@@ -168,6 +168,8 @@ class Administration {
   [[nodiscard]] store::Store& store();
   [[nodiscard]] audit::AuditLog& audit();
   [[nodiscard]] server::UsbServer& usb();
+  /// What start() registers with the server; for who wants to stand beside it (server::Observers).
+  [[nodiscard]] server::Observer& observer();
   /// Hears of every alarm that is raised or cleared; never from within a verb.
   void on_alarm(std::function<void(const Alarm&, bool raised)> heard);
   /// Counts since the program's start, for metrics.

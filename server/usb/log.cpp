@@ -18,6 +18,11 @@ std::function<void(Level, const std::string&)>& test_sink() {
   return sink;
 }
 
+std::function<void(Level, const std::string&, const About&)>& writer() {
+  static std::function<void(Level, const std::string&, const About&)> function;
+  return function;
+}
+
 spdlog::logger& logger() {
   static const std::shared_ptr<spdlog::logger> instance = [] {
     auto created = spdlog::stderr_logger_mt("tillbridged");
@@ -44,9 +49,13 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::err;
 }
 
-void write(Level level, const std::string& message) {
+void write(Level level, const std::string& message, const About& about) {
   if (test_sink()) {
     test_sink()(level, message);
+    return;
+  }
+  if (writer()) {
+    if (logger().should_log(to_spdlog(level))) writer()(level, message, about);
     return;
   }
   logger().log(to_spdlog(level), spdlog::string_view_t(message));
@@ -73,21 +82,25 @@ std::size_t sequence_length(std::string_view text) {
 
 }  // namespace
 
-void debug(const std::string& message) {
-  write(Level::debug, message);
+void debug(const std::string& message, const About& about) {
+  write(Level::debug, message, about);
 }
-void info(const std::string& message) {
-  write(Level::info, message);
+void info(const std::string& message, const About& about) {
+  write(Level::info, message, about);
 }
-void warning(const std::string& message) {
-  write(Level::warning, message);
+void warning(const std::string& message, const About& about) {
+  write(Level::warning, message, about);
 }
-void error(const std::string& message) {
-  write(Level::error, message);
+void error(const std::string& message, const About& about) {
+  write(Level::error, message, about);
 }
 
 void set_level(Level level) {
   logger().set_level(to_spdlog(level));
+}
+
+void set_writer(std::function<void(Level, const std::string&, const About&)> function) {
+  writer() = std::move(function);
 }
 
 void set_sink(std::function<void(Level, const std::string&)> sink) {

@@ -11,12 +11,21 @@ namespace tillbridge::server::log {
 
 enum class Level : std::uint8_t { debug, info, warning, error };
 
-void debug(const std::string& message);
-void info(const std::string& message);
-void warning(const std::string& message);
-void error(const std::string& message);
+/// What a line is about, for the journal's own fields (STICK=, TILL=). Empty: about none.
+struct About {
+  std::string stick;  ///< StickIdentity::text()
+  std::string till;   ///< its name
+};
+
+void debug(const std::string& message, const About& about = {});
+void info(const std::string& message, const About& about = {});
+void warning(const std::string& message, const About& about = {});
+void error(const std::string& message, const About& about = {});
 
 void set_level(Level level);
+/// Where lines go instead of stderr, such as the journal; only those that the level lets through.
+/// Set it before any thread is started.
+void set_writer(std::function<void(Level, const std::string&, const About&)> writer);
 /// Replaces stderr, for tests; an empty function brings stderr back. Set it before any thread is
 /// started.
 void set_sink(std::function<void(Level, const std::string&)> sink);
