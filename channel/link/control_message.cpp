@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -39,6 +40,17 @@ std::string text(const std::string& value) {
   return cut(clean(value), limits::link_text_bytes);
 }
 
+constexpr std::string_view hex_digits = "0123456789abcdef";
+
+std::string hex(const Bytes& bytes) {
+  std::string result;
+  for (const std::uint8_t byte : bytes) {
+    result += hex_digits[byte >> 4U];
+    result += hex_digits[byte & 15U];
+  }
+  return result;
+}
+
 struct Encoder {
   Json operator()(const Hello& m) const {
     return {{"type", "hello"},
@@ -49,8 +61,10 @@ struct Encoder {
             {"terminal_server", name(m.terminal_server)}};
   }
   Json operator()(const Welcome& m) const {
-    return {
-        {"type", "welcome"}, {"software", name(m.software)}, {"resume_grace_s", m.resume_grace_s}};
+    return {{"type", "welcome"},
+            {"software", name(m.software)},
+            {"resume_grace_s", m.resume_grace_s},
+            {"renews", m.renews}};
   }
   Json operator()(const Granted& m) const {
     return {{"type", "granted"},        {"stream", m.stream},
@@ -68,6 +82,13 @@ struct Encoder {
     return {{"type", "nothing_for_you"}, {"message", text(m.message)}};
   }
   Json operator()(const Released& m) const { return {{"type", "released"}, {"stream", m.stream}}; }
+  Json operator()(const Renew& m) const { return {{"type", "renew"}, {"request", hex(m.request)}}; }
+  Json operator()(const Renewed& m) const {
+    return {{"type", "renewed"}, {"certificate", hex(m.certificate)}};
+  }
+  Json operator()(const NotRenewed& m) const {
+    return {{"type", "not_renewed"}, {"reason", text(m.reason)}};
+  }
   Json operator()(const Goodbye& m) const {
     return {{"type", "goodbye"}, {"reason", text(m.reason)}};
   }
@@ -104,6 +125,22 @@ class Fields {
     return value;
   }
   std::string name(const char* key) { return text(key, limits::name_bytes); }
+
+  /// Required, and never empty.
+  Bytes bytes(const char* key, std::size_t limit) {
+    const std::string digits = text(key, 2 * limit);
+    Bytes value;
+    for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
+      const std::size_t high = hex_digits.find(digits[i]);
+      const std::size_t low = hex_digits.find(digits[i + 1]);
+      if (high == std::string_view::npos || low == std::string_view::npos) break;
+      value.push_back(static_cast<std::uint8_t>((high << 4U) | low));
+    }
+    if (value.empty() || 2 * value.size() != digits.size()) {
+      wrong(ErrorCode::malformed, key, "is not written in hexadecimal digits");
+    }
+    return value;
+  }
 
   bool flag(const char* key, bool if_missing = false) {
     const auto found = object_.find(key);
@@ -212,6 +249,7 @@ Result<ControlMessage> decode_control_message(ByteView json) {
     Welcome welcome;
     welcome.software = fields.name("software");
     welcome.resume_grace_s = fields.number("resume_grace_s", limits::resume_grace_s);
+    welcome.renews = fields.flag("renews");
     return fields.done(std::move(welcome));
   }
   if (type == "granted") {
@@ -235,6 +273,12 @@ Result<ControlMessage> decode_control_message(ByteView json) {
     return fields.done(NothingForYou{fields.text("message", limits::link_text_bytes)});
   }
   if (type == "released") return fields.done(Released{fields.stream()});
+  if (type == "renew") return fields.done(Renew{fields.bytes("request", certificate_bytes)});
+  if (type == "renewed")
+    return fields.done(Renewed{fields.bytes("certificate", certificate_bytes)});
+  if (type == "not_renewed") {
+    return fields.done(NotRenewed{fields.text("reason", limits::link_text_bytes)});
+  }
   if (type == "goodbye")
     return fields.done(Goodbye{fields.text("reason", limits::link_text_bytes)});
   return fail(ErrorCode::protocol,

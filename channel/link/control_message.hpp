@@ -2,6 +2,7 @@
 // examples).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -25,6 +26,7 @@ struct Hello {
 struct Welcome {
   std::string software;
   std::uint32_t resume_grace_s = 0;  ///< at most limits::resume_grace_s
+  bool renews = false;               ///< it answers Renew for the certificate of this till
 };
 /// server -> till: a stick is yours; import `busid` on stream `stream`.
 struct Granted {
@@ -50,13 +52,29 @@ struct NothingForYou {
 struct Released {
   std::uint16_t stream = 0;
 };
+/// till -> server: a certificate like the one that it has, for a new key. `request`: PKCS#10, DER,
+/// at most certificate_bytes.
+struct Renew {
+  Bytes request;
+};
+/// server -> till, answers Renew. The session belongs to both certificates from then on.
+struct Renewed {
+  Bytes certificate;  ///< DER
+};
+/// server -> till, answers Renew; the till may ask again later.
+struct NotRenewed {
+  std::string reason;
+};
 /// either way, before closing on purpose.
 struct Goodbye {
   std::string reason;
 };
 
-using ControlMessage =
-    std::variant<Hello, Welcome, Granted, Revoked, NothingForYou, Released, Goodbye>;
+using ControlMessage = std::variant<Hello, Welcome, Granted, Revoked, NothingForYou, Released,
+                                    Goodbye, Renew, Renewed, NotRenewed>;
+
+/// A certificate or a request for one, in a control message.
+inline constexpr std::size_t certificate_bytes = 4096;
 
 /// Texts are cut to their limits; what is not UTF-8 in them is replaced.
 [[nodiscard]] Bytes encode(const ControlMessage& message);

@@ -115,8 +115,10 @@ bool Authority::server_is_good(const std::vector<std::string>& names, Time now) 
 }
 
 Result<bool> Authority::renew_server(const std::vector<std::string>& names, Time now) {
-  std::vector<std::string> all = names;
-  all.emplace_back(pairing::server_name);
+  std::vector<std::string> all{pairing::server_name};
+  for (const std::string& name : names) {
+    if (all.size() < limits::server_names) all.push_back(name);
+  }
   if (server_is_good(all, now)) return false;
   const Key key = new_key();
   Wish wish;
@@ -124,7 +126,6 @@ Result<bool> Authority::renew_server(const std::vector<std::string>& names, Time
       names.empty() ? std::string(pairing::server_name) : names.front().substr(0, 64);
   wish.use = Wish::Use::server;
   wish.names = std::move(all);
-  if (wish.names.size() > limits::server_names) wish.names.resize(limits::server_names);
   wish.not_before = now - limits::begins_before;
   wish.not_after = now + limits::server_life;
   auto certificate = make_certificate(wish, key, certificate_, key_);

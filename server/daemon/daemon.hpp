@@ -11,6 +11,7 @@
 #include "server/admin/administration.hpp"
 #include "server/admin/api.hpp"
 #include "server/audit/audit_log.hpp"
+#include "server/enrolment/desk.hpp"
 #include "server/store/store.hpp"
 #include "server/usb/config.hpp"
 #include "server/usb/usb_server.hpp"
@@ -41,6 +42,7 @@ class Daemon {
   Config config_;
   std::optional<store::Store> store_;
   std::optional<audit::AuditLog> audit_;
+  std::unique_ptr<enrolment::Desk> desk_;
   std::unique_ptr<UsbServer> usb_;
   std::unique_ptr<admin::Administration> administration_;
   std::unique_ptr<admin::Api> api_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "channel/bytes/limits.hpp"
+#include "server/usb/config_alerts.hpp"
 #include "server/usb/config_reader.hpp"
 #include "server/usb/config_simulated.hpp"
 
@@ -27,6 +28,7 @@ class Reader {
 
   Result<Config> read() {
     link();
+    authority();
     state();
     admin();
     usbip();
@@ -35,6 +37,7 @@ class Reader {
     allow();
     simulated();
     maps();
+    config_.alerts = read_alerts(root_, problems_, config_.file.parent_path());
     root_.finish();
     if (!problems_.empty()) return fail(ErrorCode::config, problems_.text());
     return std::move(config_);
@@ -54,6 +57,36 @@ class Reader {
     config_.link.resume_grace = std::chrono::seconds(table.number(
         "resume_grace_s", 0, limits::resume_grace_s, config_.link.resume_grace.count()));
     table.finish();
+  }
+
+  void authority() {
+    const toml::table* found = root_.table("authority");
+    if (found == nullptr) return;
+    ConfigTable table(*found, "[authority]", problems_);
+    config_.authority.names = table.texts("names");
+    for (const std::string& name : config_.authority.names) check_host(table, "names", name);
+    if (const auto address = table.text("address")) {
+      check_host(table, "address", address->substr(0, address->rfind(':')));
+      config_.authority.address = *address;
+    }
+    config_.authority.till_life = std::chrono::seconds(table.number(
+        "till_certificate_s", authority::limits::till_life_least.count(),
+        authority::limits::till_life_most.count(), config_.authority.till_life.count()));
+    config_.authority.token_life = std::chrono::seconds(table.number(
+        "token_s", authority::limits::token_life_least.count(),
+        authority::limits::token_life_most.count(), config_.authority.token_life.count()));
+    table.finish();
+  }
+
+  static void check_host(ConfigTable& table, const std::string& key, const std::string& name) {
+    constexpr std::string_view allowed =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]";
+    if (!name.empty() && name.size() <= 253 &&
+        name.find_first_not_of(allowed) == std::string::npos) {
+      return;
+    }
+    table.problem(
+        key, "names '" + log::printable(name) + "', which is neither a DNS name nor an IP address");
   }
 
   void state() {

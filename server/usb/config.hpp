@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "channel/bytes/result.hpp"
+#include "server/authority/limits.hpp"
 #include "server/simulator/factory.hpp"
 #include "server/usb/log.hpp"
 #include "server/usb/mapping.hpp"
@@ -54,8 +56,31 @@ struct Config {
     bool operator==(const Admin&) const = default;
   };
 
+  /// How tills become tills of this server.
+  struct Authority {
+    /// DNS names and IP addresses that its certificate is for, besides the machine's own.
+    std::vector<std::string> names;
+    /// HOST or HOST:PORT that a new till is told; empty: the first of `names`, or of the machine's.
+    std::string address;
+    std::chrono::seconds till_life = authority::limits::till_life;    ///< of a till's certificate
+    std::chrono::seconds token_life = authority::limits::token_life;  ///< of a pairing token
+    bool operator==(const Authority&) const = default;
+  };
+
+  /// Whom alarms are told.
+  struct Alert {
+    std::string webhook;                  ///< an http or https address; empty: it is a command
+    std::filesystem::path authority;      ///< whom to trust instead of the system's authorities
+    std::filesystem::path token_file;     ///< its first line goes out as a bearer token
+    std::vector<std::string> command;     ///< program with its whole path, and arguments
+    std::set<std::string> kinds;          ///< as in admin::Alarm; empty: all
+    std::chrono::seconds time_limit{10};  ///< for one message
+    bool operator==(const Alert&) const = default;
+  };
+
   std::filesystem::path file;
   Link link;
+  Authority authority;
   State state;
   Admin admin;
   std::optional<ListenAddress> usbip_listen;  ///< plain USB/IP: off unless written down
@@ -63,6 +88,7 @@ struct Config {
   bool libusb = true;  ///< real sticks
   std::vector<simulator::DeviceOptions> simulated;
   std::filesystem::path simulation_control;  ///< empty: off
+  std::vector<Alert> alerts;
   Rules rules;
 };
 

@@ -18,6 +18,8 @@ constexpr Duration hello_within = std::chrono::seconds(10);
 constexpr Duration measure_every = std::chrono::seconds(2);
 /// For a goodbye to leave this machine.
 constexpr Duration goodbye_within = std::chrono::seconds(5);
+/// A session that lives through more renewals than this starts anew one day.
+constexpr std::size_t certificates_most = 64;
 /// Gathered before it goes to the connection, so that many small answers share one TLS record.
 constexpr std::size_t gathered_bytes = 256U << 10U;
 
@@ -75,6 +77,7 @@ TillSession::TillSession(transport::Loop& loop, StickRegistry& registry,
       hello_timer_(loop),
       grace_timer_(loop),
       claimant_({TillIdentity::Kind::certificate, till.name, till.fingerprint}) {
+  certificates_.insert(till.fingerprint);
   endpoint_.measure_every(measure_every);
   hello_timer_.arm(loop_.now() + hello_within,
                    [this] { disconnect("it did not say hello in time"); });
@@ -221,6 +224,8 @@ void TillSession::handle_control(const link::ControlMessage& message) {
     if (found == grants_.end()) return;  // revoked at the same moment
     given_back_.insert(found->second.stay);
     grants_.erase(found);
+  } else if (const auto* request = std::get_if<link::Renew>(&message)) {
+    renew(*request);
   } else if (const auto* goodbye = std::get_if<link::Goodbye>(&message)) {
     log::info("till " + name_ + " left: " + log::printable(goodbye->reason));
     left(TillEnd::goodbye, log::printable(goodbye->reason));
@@ -246,10 +251,30 @@ void TillSession::hello(const link::Hello& message) {
   link::Welcome welcome;
   welcome.software = "tillbridged " TILLBRIDGE_VERSION;
   welcome.resume_grace_s = static_cast<std::uint32_t>(grace_ / std::chrono::seconds(1));
+  welcome.renews = events_.renews && events_.renews(claimant_.till);
   endpoint_.send_control(welcome, loop_.now());
   given_back_.clear();
   last_nothing_.clear();
   registry_.notify();
+}
+
+void TillSession::renew(const link::Renew& message) {
+  if (!greeted_) return disconnect("it asked for a certificate before it said hello");
+  if (!events_.renew || certificates_.size() > certificates_most) {
+    endpoint_.send_control(link::NotRenewed{"this server does not issue certificates to this till"},
+                           loop_.now());
+    return;
+  }
+  const auto renewal = events_.renew(claimant_.till, message.request);
+  if (!renewal) {
+    log::warning("till " + name_ + ": its certificate is not renewed: " + renewal.error().message);
+    endpoint_.send_control(link::NotRenewed{renewal.error().message}, loop_.now());
+    return;
+  }
+  log::info("till " + name_ + ": its certificate is renewed");
+  certificates_.insert(renewal->fingerprint);
+  claimant_.till.fingerprint = renewal->fingerprint;
+  endpoint_.send_control(link::Renewed{renewal->certificate}, loop_.now());
 }
 
 void TillSession::data(link::StreamId stream, Bytes bytes) {

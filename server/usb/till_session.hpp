@@ -35,6 +35,11 @@ namespace tillbridge::server {
 /// the till does not acknowledge, its transfers wait here, up to limits::held_input_bytes.
 class TillSession {
  public:
+  /// A till's next certificate.
+  struct Renewal {
+    Bytes certificate;        ///< DER
+    std::string fingerprint;  ///< SHA-256, lower-case hex
+  };
   struct Events {
     /// The till said Hello for the first time: the moment to end older connections of the same
     /// till.
@@ -47,6 +52,10 @@ class TillSession {
     std::function<void(TillEnd how, const std::string& why)> left;
     /// Once, from the loop and never from within a call: the session is over; destroy this.
     std::function<void()> closed;
+    /// Whether renew() may be asked for the certificate that this session has.
+    std::function<bool(const TillIdentity&)> renews{};
+    /// A certificate for the key in `request` (PKCS#10, DER); errors are told to the till.
+    std::function<Result<Renewal>(const TillIdentity&, ByteView request)> renew{};
   };
 
   /// `grace`: 0 does not wait for a lost connection.
@@ -75,6 +84,10 @@ class TillSession {
   void close(TillEnd how, const std::string& reason);
 
   [[nodiscard]] const TillIdentity& till() const noexcept { return claimant_.till; }
+  /// It opened the session with this certificate, or renewed it to this one since.
+  [[nodiscard]] bool belongs_to(const std::string& fingerprint) const {
+    return certificates_.contains(fingerprint);
+  }
   [[nodiscard]] bool greeted() const noexcept { return greeted_; }
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   /// Of the connection, or of the last one.
@@ -111,6 +124,7 @@ class TillSession {
   void handle(link::Endpoint::Event event);
   void handle_control(const link::ControlMessage& message);
   void hello(const link::Hello& message);
+  void renew(const link::Renew& message);
   void data(link::StreamId stream, Bytes bytes);
   void revoke(link::StreamId stream, const Withdrawal& why);
   void drop_grants(LeaseEnd why);
@@ -143,6 +157,7 @@ class TillSession {
   bool greeted_ = false, closing_ = false, over_ = false, left_ = false;
   bool reading_paused_ = false;
   Claimant claimant_;
+  std::set<std::string> certificates_;  ///< fingerprints; the newest is the claimant's
   std::map<link::StreamId, Grant> grants_;
   link::StreamId next_stream_ = 1;
   std::set<StayId> given_back_;

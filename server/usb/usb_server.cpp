@@ -6,6 +6,7 @@
 
 #include "channel/bytes/limits.hpp"
 #include "channel/link/endpoint.hpp"
+#include "channel/pairing/message.hpp"
 #include "server/usb/libusb_source.hpp"
 #include "server/usb/log.hpp"
 
@@ -75,14 +76,42 @@ std::optional<StartFailure> UsbServer::make_simulation() {
   return std::nullopt;
 }
 
+// Who names certificates in the configuration has told his tills to trust their authority; then
+// this port shows them, and takes tills of both authorities. Pairing always shows our own.
+Result<transport::TlsContext> UsbServer::make_tls() const {
+  using transport::TlsContext;
+  const Config::Link& link = config_.link;
+  transport::TlsFiles files{link.certificate, link.key, link.authority};
+  if (own_ && link.files_named) files.more_authorities.push_back(own_->files.authorities);
+  if (own_ && !link.files_named) files = own_->files;
+  auto tls = TlsContext::load(files, TlsContext::Side::server, link::alpn);
+  if (!tls || !own_) return tls;
+  auto pairing = TlsContext::load_for_strangers(own_->files, pairing::alpn);
+  if (!pairing) return pairing.error();
+  tls->also_serve(*pairing);
+  return tls;
+}
+
+Status UsbServer::reload_certificate() {
+  auto tls = make_tls();
+  if (!tls) return tls.error();
+  if (link_acceptor_) link_acceptor_->use(std::move(*tls));
+  return {};
+}
+
 std::optional<StartFailure> UsbServer::listen() {
   const Config::Link& link = config_.link;
-  auto tls = transport::TlsContext::load({link.certificate, link.key, link.authority},
-                                         transport::TlsContext::Side::server, link::alpn);
+  auto tls = make_tls();
   if (!tls) return StartFailure{ExitCode::configuration, tls.error()};
   auto acceptor = transport::Acceptor::listen(
       loop_, link.listen.host, link.listen.port, *tls,
-      {[this](std::unique_ptr<transport::Stream> stream) { accept_till(std::move(stream)); },
+      {[this](std::unique_ptr<transport::Stream> stream) {
+         if (own_ && stream->peer().protocol == pairing::alpn) {
+           own_->pair(std::move(stream));
+         } else {
+           accept_till(std::move(stream));
+         }
+       },
        [this](const std::string& address, const Error& error) {
          log::warning("connection from " + address + " is refused: " + error.message);
          observer_->connection_refused(address, {}, error.message);
@@ -148,7 +177,7 @@ void UsbServer::identified(std::unique_ptr<transport::Stream> stream,
   }
   for (const auto& till : tills_) {
     if (!caller || till->closing() || till->id() != caller->session) continue;
-    if (till->till().fingerprint != stream->peer().fingerprint) {
+    if (!till->belongs_to(stream->peer().fingerprint)) {
       turn_away(*stream, "the session that it asks for belongs to another certificate");
       return;
     }
@@ -170,25 +199,41 @@ void UsbServer::begin_session(std::unique_ptr<transport::Stream> stream, const B
   const auto place = std::prev(tills_.end());
   *place = std::make_unique<TillSession>(
       loop_, registry_, stream->peer(), config_.link.resume_grace,
-      TillSession::Events{[this, place] {
-                            take_over(**place);
-                            observer_->till_connected((*place)->status());
-                          },
-                          [this, place](const std::string& cause) {
-                            observer_->till_lost((*place)->status(), cause);
-                            limit_waiting();
-                          },
-                          [this, place] { observer_->till_back((*place)->status()); },
-                          [this, place](TillEnd how, const std::string& why) {
-                            if ((*place)->greeted()) {
-                              observer_->till_left((*place)->status(), how, why);
-                            }
-                          },
-                          [this, place] {
-                            tills_.erase(place);
-                            finish_if_idle();
-                          }});
+      TillSession::Events{
+          [this, place] {
+            take_over(**place);
+            observer_->till_connected((*place)->status());
+          },
+          [this, place](const std::string& cause) {
+            observer_->till_lost((*place)->status(), cause);
+            limit_waiting();
+          },
+          [this, place] { observer_->till_back((*place)->status()); },
+          [this, place](TillEnd how, const std::string& why) {
+            if ((*place)->greeted()) {
+              observer_->till_left((*place)->status(), how, why);
+            }
+          },
+          [this, place] {
+            tills_.erase(place);
+            finish_if_idle();
+          },
+          [this](const TillIdentity& till) { return own_ && !pinned(till) && own_->renews(till); },
+          [this](const TillIdentity& till, ByteView request) -> Result<TillSession::Renewal> {
+            if (!own_ || pinned(till)) {
+              return fail(ErrorCode::refused, "this server does not renew this till's certificate");
+            }
+            return own_->renew(till, request);
+          }});
   (*place)->attach(std::move(stream), first_bytes);
+}
+
+// A mapping to this very certificate would not fit the next one.
+bool UsbServer::pinned(const TillIdentity& till) const {
+  const std::vector<Mapping>& mappings = registry_.rules().mappings;
+  return std::any_of(mappings.begin(), mappings.end(), [&](const Mapping& mapping) {
+    return mapping.names(till) && !mapping.fingerprint.empty();
+  });
 }
 
 void UsbServer::turn_away(transport::Stream& stream, const std::string& why) {
@@ -350,6 +395,7 @@ void UsbServer::reload() {
                  " changed, which takes effect after a restart (systemctl restart tillbridged)");
   };
   if (!(fresh->link == config_.link)) restart_for("[link]");
+  if (!(fresh->authority == config_.authority)) restart_for("[authority]");
   if (!(fresh->state == config_.state)) restart_for("[state]");
   if (!(fresh->admin == config_.admin)) restart_for("[admin]");
   if (fresh->usbip_listen != config_.usbip_listen) restart_for("[usbip]");

@@ -39,6 +39,17 @@ struct StartFailure {
   Error error;
 };
 
+/// What an authority of the server's own brings to the link's port.
+struct OwnAuthority {
+  transport::TlsFiles
+      files;  ///< the server's certificate (its authority behind it), key, authority
+  /// A connection that wants to be paired (pairing::alpn). Nobody was asked for a certificate.
+  std::function<void(std::unique_ptr<transport::Stream>)> pair;
+  /// See TillSession::Events.
+  std::function<bool(const TillIdentity&)> renews;
+  std::function<Result<TillSession::Renewal>(const TillIdentity&, ByteView request)> renew;
+};
+
 /// Used on the loop's thread, or before it runs. Destroy it after the loop has returned.
 class UsbServer {
  public:
@@ -49,7 +60,11 @@ class UsbServer {
   UsbServer(UsbServer&&) = delete;
   UsbServer& operator=(UsbServer&&) = delete;
 
+  /// Before start(). Tills of the authority that the configuration names are known all the same.
+  void use(OwnAuthority authority) { own_ = std::move(authority); }
   [[nodiscard]] std::optional<StartFailure> start();
+  /// The server's certificate was replaced: connections that come from now on see the new one.
+  [[nodiscard]] Status reload_certificate();
   /// Hears of sticks, tills and leases from start() on; must outlive this.
   void observe(Observer& observer);
   /// Who turns the configuration's rules into those that count, instead of taking them as they are.
@@ -80,6 +95,8 @@ class UsbServer {
  private:
   [[nodiscard]] std::optional<StartFailure> make_simulation();
   [[nodiscard]] std::optional<StartFailure> listen();
+  [[nodiscard]] Result<transport::TlsContext> make_tls() const;
+  [[nodiscard]] bool pinned(const TillIdentity& till) const;
   void accept_till(std::unique_ptr<transport::Stream> stream);
   void identified(std::unique_ptr<transport::Stream> stream, const Result<link::Caller>& caller,
                   const Bytes& first_bytes);
@@ -101,6 +118,7 @@ class UsbServer {
   Observer none_;
   Observer* observer_ = &none_;
   std::function<void(Rules)> rules_changed_;
+  std::optional<OwnAuthority> own_;
   StickRegistry registry_;
   SimulatedSource* simulated_ = nullptr;  // owned by the registry
   std::unique_ptr<SimulationControl> simulation_control_;
