@@ -366,8 +366,8 @@ void Administration::Impl::renew_alarms() {
           alarm.till,
           alarm.text,
           {{Field::alarm, alarm.kind}}});
-    (raised ? server::log::warning
-            : server::log::info)((raised ? "alarm: " : "alarm is over: ") + alarm.text);
+    (raised ? server::log::warning : server::log::info)(
+        (raised ? "alarm: " : "alarm is over: ") + alarm.text, {alarm.stick, alarm.till});
     tell(raised ? Level::warning : Level::info, raised ? "alarm_raised" : "alarm_cleared",
          (raised ? "" : "over: ") + alarm.text, alarm.stick, alarm.till, "system");
     if (!alarm_heard) return;
