@@ -1,5 +1,6 @@
 #include "channel/pairing/till_conversation.hpp"
 
+#include <string_view>
 #include <utility>
 
 #include "channel/pairing/limits.hpp"
@@ -69,6 +70,13 @@ Status TillConversation::check(const Granted& granted, CertificateFacts& facts) 
   auto found = facts_of(granted.certificate);
   if (!found) return found.error();
   facts = *found;
+  // They go into a configuration file.
+  constexpr std::string_view allowed =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_";
+  if (granted.name.find_first_not_of(allowed) != std::string::npos ||
+      granted.server_name.find_first_not_of(allowed) != std::string::npos) {
+    return fail(ErrorCode::malformed, "the server sent a name that is none");
+  }
   if (facts.key != key_fingerprint_) {
     return fail(ErrorCode::refused, "the server sent a certificate for another key");
   }
