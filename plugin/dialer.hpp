@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "channel/transport/loop.hpp"
 #include "channel/transport/stream.hpp"
@@ -37,6 +38,8 @@ class Dialer {
   /// The connection is gone: says why and dials again after a wait.
   void lost(Level level, const std::string& why);
   void stop();
+  /// For the connections that are made from now on.
+  void use(transport::TlsContext tls) { target_.tls = std::move(tls); }
 
   /// Logs what was not the last thing logged; a repetition goes to `debug`.
   void report(Level level, const std::string& text);

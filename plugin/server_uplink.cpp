@@ -44,6 +44,7 @@ ServerUplink::ServerUplink(transport::Loop& loop, ServerSource source, transport
       facts_(std::move(facts)),
       log_(log),
       dialer_(loop, target_of(source_, std::move(tls)), log),
+      renewal_(loop, source_, log),
       deadline_(loop,
                 [this] {
                   if (!endpoint_) return;
@@ -55,6 +56,13 @@ ServerUplink::ServerUplink(transport::Loop& loop, ServerSource source, transport
 
 void ServerUplink::start(Events events) {
   events_ = std::move(events);
+  renewal_.start({.ask =
+                      [this](Bytes request) {
+                        if (!endpoint_ || stopped_) return;
+                        endpoint_->send_control(link::Renew{std::move(request)}, loop_.now());
+                        flush();
+                      },
+                  .use = [this](transport::TlsContext fresh) { dialer_.use(std::move(fresh)); }});
   dialer_.start([this](std::unique_ptr<transport::Stream> stream) { greet(std::move(stream)); });
 }
 
@@ -148,6 +156,11 @@ void ServerUplink::take(const link::ControlMessage& message) {
     granted(*grant);
   } else if (const auto* welcome = std::get_if<link::Welcome>(&message)) {
     grace_ = std::chrono::seconds(welcome->resume_grace_s);
+    renewal_.welcomed(welcome->renews);
+  } else if (const auto* renewed = std::get_if<link::Renewed>(&message)) {
+    renewal_.renewed(renewed->certificate);
+  } else if (const auto* not_renewed = std::get_if<link::NotRenewed>(&message)) {
+    renewal_.refused(not_renewed->reason);
   } else if (const auto* revocation = std::get_if<link::Revoked>(&message)) {
     revoked(*revocation);
   } else if (const auto* nothing = std::get_if<link::NothingForYou>(&message)) {
@@ -251,6 +264,7 @@ void ServerUplink::end_session(Level level, const std::string& why) {
   if (stream_) stream_->close();
   stream_.reset();
   endpoint_.reset();
+  renewal_.session_ended();
   established_ = false;
   cut_.reset();
   deadline_.cancel();
@@ -268,6 +282,7 @@ void ServerUplink::give_up() {
                                    seconds_text(grace_) + "; its sticks are given up");
   }
   endpoint_.reset();
+  renewal_.session_ended();
   lost_since_.reset();
   grace_ = {};
   deadline_.cancel();
@@ -320,6 +335,7 @@ void ServerUplink::refuse(StickId stick, const std::string& why) {
 
 void ServerUplink::stop(std::function<void()> stopped) {
   dialer_.stop();
+  renewal_.session_ended();
   patience_.cancel();
   if (!stream_ || !endpoint_ || !established_) {
     stream_.reset();

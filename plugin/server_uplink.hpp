@@ -11,6 +11,7 @@
 #include "channel/transport/stream.hpp"
 #include "plugin/deadline.hpp"
 #include "plugin/dialer.hpp"
+#include "plugin/renewal.hpp"
 #include "plugin/uplink.hpp"
 
 namespace tillbridge::plugin {
@@ -59,6 +60,7 @@ class ServerUplink final : public Uplink {
   SessionFacts facts_;
   Log& log_;
   Dialer dialer_;
+  Renewal renewal_;
   Events events_;
   Deadline deadline_;          ///< of the endpoint
   transport::Timer stopping_;  ///< how long stop() waits

@@ -447,8 +447,9 @@ Error TlsWire::alert_received(int alert) const {
     case SSL_AD_CERTIFICATE_REVOKED:
       return fail(ErrorCode::refused,
                   what + " refuses this " + (is_client() ? "till's" : "server's") +
-                      " certificate as expired or revoked (" + own +
-                      "): have a new one issued, and check the clocks of both machines");
+                      " certificate as expired or revoked (" + own + "): have a new one issued" +
+                      (is_client() ? " (tillbridge pair)" : "") +
+                      ", and check the clocks of both machines");
     case SSL_AD_NO_APPLICATION_PROTOCOL:
       return fail(ErrorCode::refused,
                   what + " does not speak " + context_->alpn +
