@@ -165,13 +165,13 @@ class Command final : public AlertSender {
     while (open && read_some(output, said)) {
     }
     if (!in_time) {
-      return fail(ErrorCode::transport, "it took longer than " +
-                                            std::to_string(settings_.time_limit.count()) +
-                                            " s and was ended");
+      return fail(ErrorCode::unavailable, "it took longer than " +
+                                              std::to_string(settings_.time_limit.count()) +
+                                              " s and was ended");
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
     return fail(
-        ErrorCode::transport,
+        ErrorCode::unavailable,
         (WIFEXITED(status) ? "it ended with exit code " + std::to_string(WEXITSTATUS(status))
                            : "signal " + std::to_string(WTERMSIG(status)) + " ended it") +
             (said.empty() ? "" : ": " + server::log::printable(said)));

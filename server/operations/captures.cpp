@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "server/admin/limits.hpp"
 #include "server/audit/entry.hpp"
 #include "server/operations/limits.hpp"
 #include "server/operations/usbmon_file.hpp"
@@ -106,8 +107,8 @@ class Captures::Reader final : public admin::Download {
 class Captures::Capture {
  public:
   Capture(transport::Loop& loop, UsbmonFile::Settings settings, std::shared_ptr<Pipe> pipe,
-          std::string who)
-      : timer(loop), who(std::move(who)), file_(std::move(settings)), pipe_(std::move(pipe)) {
+          std::string asked_by)
+      : timer(loop), who(std::move(asked_by)), file_(std::move(settings)), pipe_(std::move(pipe)) {
     pipe_->push(file_.begin(), true);
   }
   ~Capture() {
@@ -161,11 +162,17 @@ Captures::Captures(admin::Administration& administration, transport::Loop& loop)
 }
 
 Captures::~Captures() {
+  const std::lock_guard lock(gate_->mutex);
+  gate_->captures = nullptr;
+}
+
+void Captures::stop() {
   {
     const std::lock_guard lock(gate_->mutex);
     gate_->captures = nullptr;
   }
   for (const auto& [stick, tap] : taps_) admin_.usb().registry().tap(stick, nullptr);
+  taps_.clear();
 }
 
 std::size_t Captures::running() const noexcept {

@@ -19,7 +19,6 @@ namespace tillbridge::operations {
 class Captures final : public server::Observer {
  public:
   explicit Captures(admin::Administration& administration, transport::Loop& loop);
-  /// Ends all of them: readers get the file's end.
   ~Captures() override;
   Captures(const Captures&) = delete;
   Captures& operator=(const Captures&) = delete;
@@ -27,6 +26,8 @@ class Captures final : public server::Observer {
   Captures& operator=(Captures&&) = delete;
 
   [[nodiscard]] admin::Reply handle(const admin::Request& request);
+  /// Ends all of them: readers get the file's end. While the sticks' registry is still there.
+  void stop();
   [[nodiscard]] std::size_t running() const noexcept;
   /// A stick that was not there when its capture began is described now.
   void lease_begun(const server::PresentStick& stick) override;

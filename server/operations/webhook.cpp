@@ -67,13 +67,13 @@ class Webhook final : public AlertSender {
     };
     const httplib::Result result = client_.send(request);
     if (status == 0) {
-      return fail(ErrorCode::transport,
+      return fail(ErrorCode::unavailable,
                   "no answer (" + httplib::to_string(result.error()) +
                       "); check the address, the network and the receiver's certificate");
     }
     if (status >= 200 && status < 300) return {};
     const bool temporary = status == 408 || status == 429 || status >= 500;
-    return fail(temporary ? ErrorCode::transport : ErrorCode::refused,
+    return fail(temporary ? ErrorCode::unavailable : ErrorCode::refused,
                 "it answered " + std::to_string(status));
   }
 
