@@ -58,13 +58,13 @@ struct Encoder {
             {"client_name", name(m.client_name)},
             {"user", name(m.user)},
             {"domain", name(m.domain)},
-            {"terminal_server", name(m.terminal_server)}};
+            {"terminal_server", name(m.terminal_server)},
+            {"examines", m.examines}};
   }
   Json operator()(const Welcome& m) const {
-    return {{"type", "welcome"},
-            {"software", name(m.software)},
-            {"resume_grace_s", m.resume_grace_s},
-            {"renews", m.renews}};
+    return {
+        {"type", "welcome"},  {"software", name(m.software)}, {"resume_grace_s", m.resume_grace_s},
+        {"renews", m.renews}, {"time_s", m.time_s},           {"busy", text(m.busy)}};
   }
   Json operator()(const Granted& m) const {
     return {{"type", "granted"},        {"stream", m.stream},
@@ -243,6 +243,7 @@ Result<ControlMessage> decode_control_message(ByteView json) {
     hello.user = fields.name("user");
     hello.domain = fields.name("domain");
     hello.terminal_server = fields.name("terminal_server");
+    hello.examines = fields.flag("examines");
     return fields.done(std::move(hello));
   }
   if (type == "welcome") {
@@ -250,6 +251,8 @@ Result<ControlMessage> decode_control_message(ByteView json) {
     welcome.software = fields.name("software");
     welcome.resume_grace_s = fields.number("resume_grace_s", limits::resume_grace_s);
     welcome.renews = fields.flag("renews");
+    welcome.time_s = fields.number("time_s", UINT32_MAX);
+    welcome.busy = fields.text("busy", limits::link_text_bytes);
     return fields.done(std::move(welcome));
   }
   if (type == "granted") {

@@ -20,6 +20,9 @@ struct Hello {
   std::string client_name;      ///< the thin client's name
   std::string user, domain;     ///< of the RDP session
   std::string terminal_server;  ///< the host that the thin client connects to
+  /// A look at the way to the server, no session of a person: it never takes over from one. If the
+  /// till has another session, Welcome says so, and this one gets no stick.
+  bool examines = false;
 };
 /// server -> till, answers a hello: how long the server keeps the sticks and running transfers of a
 /// till that lost its connection. 0: not at all.
@@ -27,6 +30,8 @@ struct Welcome {
   std::string software;
   std::uint32_t resume_grace_s = 0;  ///< at most limits::resume_grace_s
   bool renews = false;               ///< it answers Renew for the certificate of this till
+  std::uint32_t time_s = 0;          ///< its clock, seconds since 1970; 0: it does not say
+  std::string busy;                  ///< to one that examines: the till's session that goes on
 };
 /// server -> till: a stick is yours; import `busid` on stream `stream`.
 struct Granted {

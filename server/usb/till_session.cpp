@@ -242,6 +242,7 @@ void TillSession::hello(const link::Hello& message) {
   claimant_.session = hex(endpoint_.session());
   if (!greeted_) {
     greeted_ = true;
+    examines_ = message.examines;
     hello_timer_.cancel();
     const std::string session = claimant_.facts.text();
     log::info("till " + name_ + " connected" + (session.empty() ? "" : " (" + session + ")") +
@@ -251,6 +252,11 @@ void TillSession::hello(const link::Hello& message) {
   link::Welcome welcome;
   welcome.software = "tillbridged " TILLBRIDGE_VERSION;
   welcome.resume_grace_s = static_cast<std::uint32_t>(grace_ / std::chrono::seconds(1));
+  welcome.time_s =
+      static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(
+                                     std::chrono::system_clock::now().time_since_epoch())
+                                     .count());
+  welcome.busy = busy_;
   welcome.renews = events_.renews && events_.renews(claimant_.till);
   endpoint_.send_control(welcome, loop_.now());
   given_back_.clear();
@@ -306,7 +312,7 @@ void TillSession::withdraw() {
 }
 
 bool TillSession::accepts(const PresentStick& stick, const Mapping& mapping) const {
-  return greeted_ && !closing_ && !over_ && mapping.fits(claimant_) &&
+  return greeted_ && !closing_ && !over_ && !looks_only() && mapping.fits(claimant_) &&
          stick.exported_to(claimant_) && !given_back_.contains(stick.stay);
 }
 
@@ -321,7 +327,7 @@ void TillSession::retract(StayId stay, const std::string& reason) {
 
 void TillSession::settle() {
   if (!greeted_ || closing_ || over_) return;
-  if (grants_.empty()) say_nothing_for_you();
+  if (grants_.empty() && !looks_only()) say_nothing_for_you();
   pump_soon_.ask();
 }
 

@@ -89,6 +89,13 @@ class TillSession {
     return certificates_.contains(fingerprint);
   }
   [[nodiscard]] bool greeted() const noexcept { return greeted_; }
+  /// Its hello says that it only examines the way here.
+  [[nodiscard]] bool examines() const noexcept { return examines_; }
+  /// It gets no stick, and its welcome says why: for one that examines, beside another session.
+  /// Called from within Events::greeted.
+  void only_looks(const std::string& busy) { busy_ = busy; }
+  /// Beside another session, which goes on as if this one were not there.
+  [[nodiscard]] bool looks_only() const noexcept { return !busy_.empty(); }
   [[nodiscard]] bool closing() const noexcept { return closing_; }
   /// Of the connection, or of the last one.
   [[nodiscard]] const std::string& address() const noexcept { return address_; }
@@ -154,6 +161,8 @@ class TillSession {
   transport::Timer hello_timer_;
   transport::Timer grace_timer_;
   std::optional<Instant> waiting_since_;
+  bool examines_ = false;
+  std::string busy_;
   bool greeted_ = false, closing_ = false, over_ = false, left_ = false;
   bool reading_paused_ = false;
   Claimant claimant_;

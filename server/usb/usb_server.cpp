@@ -201,6 +201,13 @@ void UsbServer::begin_session(std::unique_ptr<transport::Stream> stream, const B
       loop_, registry_, stream->peer(), config_.link.resume_grace,
       TillSession::Events{
           [this, place] {
+            if ((*place)->examines()) {
+              const std::string busy = session_beside(**place);
+              if (!busy.empty()) {
+                (*place)->only_looks(busy);
+                return;
+              }
+            }
             take_over(**place);
             observer_->till_connected((*place)->status());
           },
@@ -210,7 +217,7 @@ void UsbServer::begin_session(std::unique_ptr<transport::Stream> stream, const B
           },
           [this, place] { observer_->till_back((*place)->status()); },
           [this, place](TillEnd how, const std::string& why) {
-            if ((*place)->greeted()) {
+            if ((*place)->greeted() && !(*place)->looks_only()) {
               observer_->till_left((*place)->status(), how, why);
             }
           },
@@ -257,6 +264,26 @@ void UsbServer::limit_waiting() {
       longest = till.get();
   }
   if (waiting > limits::tills_waiting) longest->give_up("too many tills are waited for");
+}
+
+std::string UsbServer::session_beside(const TillSession& examining) const {
+  for (const auto& other : tills_) {
+    if (other.get() == &examining || !other->greeted() || other->closing() || other->examines() ||
+        other->till().name != examining.till().name) {
+      continue;
+    }
+    std::string sticks;
+    for (const PresentStick* stick : registry_.sticks()) {
+      if (stick->lease == nullptr || stick->lease->record().session != other->session()) continue;
+      sticks += (sticks.empty() ? "stick " : ", ") + log::printable(stick->identity.text());
+    }
+    const TillStatus status = other->status();
+    const std::string facts = status.facts.text();
+    return (sticks.empty() ? "this till has a session" : sticks + " is in use") +
+           (facts.empty() ? "" : " (" + facts + ")") + " from " + status.address +
+           (status.waiting ? ", whose connection is lost and waited for" : "");
+  }
+  return {};
 }
 
 // A thin client that was switched off and on again must get its stick back at once, long before
@@ -321,7 +348,9 @@ void UsbServer::cut(const std::string& name, TillEnd how, const std::string& rea
 std::vector<TillStatus> UsbServer::tills() const {
   std::vector<TillStatus> all;
   for (const auto& till : tills_) {
-    if (till->greeted() && !till->closing()) all.push_back(till->status());
+    if (till->greeted() && !till->closing() && !till->looks_only()) {
+      all.push_back(till->status());
+    }
   }
   return all;
 }
@@ -402,6 +431,7 @@ void UsbServer::reload() {
   if (fresh->libusb != config_.libusb) restart_for("[libusb]");
   log::set_level(fresh->log_level);
   config_.log_level = fresh->log_level;
+  config_.alerts = std::move(fresh->alerts);
   config_.rules = std::move(fresh->rules);
   log::info("configuration read again: " + count_text(config_.rules.mappings.size(), "mapping"));
   if (rules_changed_) {

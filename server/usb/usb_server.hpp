@@ -105,6 +105,9 @@ class UsbServer {
   void limit_waiting();
   void accept_usbip(std::unique_ptr<transport::Stream> stream);
   void take_over(const TillSession& newest);
+  /// The session of the same till, as a person reads it, that one which only examines must leave
+  /// alone; empty: there is none.
+  [[nodiscard]] std::string session_beside(const TillSession& examining) const;
   void refresh();
   void hand_out();
   using SessionsByName = std::multimap<std::string_view, TillSession*>;
