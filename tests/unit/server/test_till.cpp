@@ -23,20 +23,28 @@ link::SessionId next_session() {
 
 TestTill::TestTill(Bench& bench, std::uint16_t port, const std::string& name,
                    std::optional<link::SessionId> session)
+    : TestTill(bench, port,
+               transport::TlsFiles{Certificates::get().certificate(name),
+                                   Certificates::get().key(name), Certificates::get().authority()},
+               session) {}
+
+TestTill::TestTill(Bench& bench, std::uint16_t port, const transport::TlsFiles& files,
+                   std::optional<link::SessionId> session)
     : bench_(bench),
       port_(port),
       endpoint_(link::Side::till, session ? *session : next_session()),
       timer_(bench.loop) {
-  const Certificates& certificates = Certificates::get();
-  auto tls = transport::TlsContext::load(
-      {certificates.certificate(name), certificates.key(name), certificates.authority()},
-      transport::TlsContext::Side::client, link::alpn);
-  if (!tls) {
+  use(files);
+  if (!refused) dial();
+}
+
+void TestTill::use(const transport::TlsFiles& files) {
+  auto tls = transport::TlsContext::load(files, transport::TlsContext::Side::client, link::alpn);
+  if (tls) {
+    tls_ = std::move(*tls);
+  } else {
     refused = tls.error().message;
-    return;
   }
-  tls_ = std::move(*tls);
-  dial();
 }
 
 void TestTill::dial() {
@@ -83,6 +91,9 @@ void TestTill::take_events() {
     } else if (auto* over = std::get_if<link::Endpoint::Failed>(&*event)) {
       failed = over->error.message;
     } else if (auto* control = std::get_if<link::Endpoint::Control>(&*event)) {
+      if (auto* fresh = std::get_if<link::Renewed>(&control->message)) renewed.push_back(*fresh);
+      if (auto* reason = std::get_if<link::NotRenewed>(&control->message))
+        not_renewed.push_back(*reason);
       if (auto* greeting = std::get_if<link::Welcome>(&control->message))
         welcome.push_back(*greeting);
       if (auto* grant = std::get_if<link::Granted>(&control->message)) granted.push_back(*grant);

@@ -31,6 +31,9 @@ class TestTill {
   /// Connects with the certificate of `name`; `session` to claim that of another till.
   TestTill(Bench& bench, std::uint16_t port, const std::string& name,
            std::optional<link::SessionId> session = {});
+  /// The same with these files.
+  TestTill(Bench& bench, std::uint16_t port, const transport::TlsFiles& files,
+           std::optional<link::SessionId> session = {});
   ~TestTill();
   TestTill(const TestTill&) = delete;
   TestTill& operator=(const TestTill&) = delete;
@@ -44,6 +47,8 @@ class TestTill {
   std::optional<std::string> refused;  ///< could not connect
   std::optional<std::string> failed;   ///< the session is over, and why
   std::vector<link::Welcome> welcome;
+  std::vector<link::Renewed> renewed;
+  std::vector<link::NotRenewed> not_renewed;
   std::vector<bool> resumed;  ///< for each connection that came about
   bool closed = false;
 
@@ -54,6 +59,8 @@ class TestTill {
   void cut();
   /// Connects once more, to go on with the session; `port` if the server has another one now.
   void reconnect(std::optional<std::uint16_t> port = {});
+  /// For the next connection.
+  void use(const transport::TlsFiles& files);
   [[nodiscard]] const link::SessionId& session() const { return endpoint_.session(); }
   /// Neither reads nor answers any more, without closing.
   void fall_silent();
