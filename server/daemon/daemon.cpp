@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/enrolment/own_names.hpp"
+#include "server/http/limits.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::server {
@@ -65,9 +66,12 @@ Daemon::Daemon(transport::Loop& loop, Config config) : loop_(loop), config_(std:
 
 // From above to below: each uses those before it to its end.
 Daemon::~Daemon() {
+  http_.reset();
   api_.reset();
+  if (operations_) operations_->stop();
   if (desk_) desk_->stop();
-  usb_.reset();  // tells the administration of what ends
+  usb_.reset();  // tells these two of what ends
+  operations_.reset();
   administration_.reset();
 }
 
@@ -89,20 +93,66 @@ std::optional<StartFailure> Daemon::start() {
   auto desk = enrolment::Desk::open(loop_, *store_, config_.state.folder, enrolling(config_));
   if (!desk) return state_failure(desk.error());
   desk_ = std::move(*desk);
+  logins_ = std::make_unique<http::Logins>(*store_);
   usb_ = std::make_unique<UsbServer>(loop_, config_);
   administration_ = std::make_unique<admin::Administration>(admin::Administration::Parts{
-      loop_, *store_, *audit_, *usb_, desk_.get(), nullptr, machine_name()});
+      loop_, *store_, *audit_, *usb_, desk_.get(), logins_.get(), machine_name()});
   desk_->serve(*usb_, *administration_);
   api_ = std::make_unique<admin::Api>(*administration_);
   if (auto status = administration_->start(); !status) return state_failure(status.error());
-  return usb_->start();
+  operations_ = std::make_unique<operations::Operations>(loop_, *administration_, machine_name());
+  operations_->start(*api_, config_);
+  if (auto failure = usb_->start()) return failure;
+  return let_administrators_in();
+}
+
+// On every address by default: a cupboard of sticks is managed from elsewhere, and nothing but the
+// page's own files is answered without a login. Logins need a password that only somebody with
+// root's rights on this machine, or with a login, could make.
+std::optional<StartFailure> Daemon::let_administrators_in() {
+  if (auto status = logins_->start(*administration_); !status) {
+    return state_failure(status.error());
+  }
+  http_ = std::make_unique<http::Server>(loop_, *administration_, *api_, *logins_);
+  const auto use_certificate = [this] {
+    const authority::Authority& ours = desk_->authority();
+    return http_->use_certificate(ours.server_certificate_file(), ours.server_key_file());
+  };
+  if (auto status = use_certificate(); !status) return state_failure(status.error());
+  desk_->on_server_certificate([use_certificate] {
+    if (auto status = use_certificate(); !status) {
+      log::error("HTTPS goes on with the old certificate: " + status.error().message);
+    }
+  });
+  const ListenAddress& wanted = config_.admin.listen;
+  const auto port = http_->listen_https(wanted.host, wanted.port);
+  if (!port) return StartFailure{ExitCode::cannot_listen, port.error()};
+  if (auto status = http_->listen_socket(config_.admin.socket); !status) {
+    return StartFailure{ExitCode::cannot_listen, status.error()};
+  }
+  const bool everywhere = wanted.host == "0.0.0.0" || wanted.host == "::";
+  const ListenAddress reached{everywhere ? enrolling(config_).host : wanted.host, *port};
+  http_->reached_at("https://" + reached.text());
+  log::info("listening for administrators on " + ListenAddress{wanted.host, *port}.text() +
+            " and " + config_.admin.socket.string());
+  if (!logins_->nobody_yet()) return std::nullopt;
+  const auto token =
+      logins_->make_link("system", "nobody can log in yet", http::limits::first_link_valid);
+  if (!token) return state_failure(token.error());
+  // The only secret that is ever in the journal. It works once; 'tillbridge login-link' ends it.
+  log::info("nobody can log in yet; for the first login, once, within " +
+            std::to_string(http::limits::first_link_valid.count()) + " hours: https://" +
+            reached.text() + "/#once=" + *token);
+  return std::nullopt;
 }
 
 void Daemon::reload() {
   usb_->reload();
+  operations_->use(usb_->config());
 }
 
 void Daemon::stop(std::function<void()> stopped) {
+  if (http_) http_->stop();
   desk_->stop();
   usb_->stop([this, stopped = std::move(stopped)] {
     administration_->stop();

@@ -12,6 +12,9 @@
 #include "server/admin/api.hpp"
 #include "server/audit/audit_log.hpp"
 #include "server/enrolment/desk.hpp"
+#include "server/http/logins.hpp"
+#include "server/http/server.hpp"
+#include "server/operations/operations.hpp"
 #include "server/store/store.hpp"
 #include "server/usb/config.hpp"
 #include "server/usb/usb_server.hpp"
@@ -37,15 +40,19 @@ class Daemon {
 
  private:
   [[nodiscard]] std::optional<StartFailure> open_state();
+  [[nodiscard]] std::optional<StartFailure> let_administrators_in();
 
   transport::Loop& loop_;
   Config config_;
   std::optional<store::Store> store_;
   std::optional<audit::AuditLog> audit_;
   std::unique_ptr<enrolment::Desk> desk_;
+  std::unique_ptr<http::Logins> logins_;
   std::unique_ptr<UsbServer> usb_;
   std::unique_ptr<admin::Administration> administration_;
+  std::unique_ptr<operations::Operations> operations_;
   std::unique_ptr<admin::Api> api_;
+  std::unique_ptr<http::Server> http_;
 };
 
 }  // namespace tillbridge::server

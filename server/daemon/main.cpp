@@ -6,10 +6,10 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <systemd/sd-daemon.h>
 
 #include "channel/transport/loop.hpp"
 #include "server/daemon/daemon.hpp"
+#include "server/operations/service.hpp"
 #include "server/usb/config.hpp"
 #include "server/usb/log.hpp"
 
@@ -28,30 +28,28 @@ constexpr const char* exit_codes = R"(Exit codes:
   5  the state folder (database, audit log) cannot be used
 SIGHUP reads the configuration again: mappings change in running sessions.)";
 
-// systemd's Type=notify-reload and Type=notify both understand these; without systemd they do
-// nothing.
-void notify(const std::string& state) {
-  sd_notify(0, state.c_str());
-}
-
 int run(const Config& config) {
   tillbridge::transport::Loop loop;
   log::set_level(config.log_level);
+  tillbridge::operations::log_to_journal_if_there();
   Daemon daemon(loop, config);
   if (const auto failure = daemon.start()) {
     log::error(failure->error.message);
     return static_cast<int>(failure->code);
   }
+  tillbridge::operations::Service service(loop, [&] { return daemon.status(); });
   const tillbridge::transport::SignalWatch signals(
       loop, {SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
         if (signal == SIGHUP) {
+          service.reloading();
           daemon.reload();
+          service.ready();
           return;
         }
-        notify("STOPPING=1\nSTATUS=saying goodbye to the tills");
+        service.stopping("saying goodbye to the tills");
         daemon.stop([&] { loop.stop(); });
       });
-  notify("READY=1\nSTATUS=running");
+  service.ready();
   loop.run();
   log::info("ended");
   return static_cast<int>(ExitCode::success);

@@ -35,7 +35,8 @@ bool changes(const WebRequest& request) {
 }
 
 std::string cookie_of(const WebRequest& request) {
-  std::string_view left(request.headers.contains("cookie") ? request.headers.at("cookie") : "");
+  const std::string cookies = request.header("cookie");
+  std::string_view left = cookies;
   const std::string wanted = std::string(cookie_name) + "=";
   while (!left.empty()) {
     const std::size_t end = left.find(';');
