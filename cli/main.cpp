@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   app.footer(exit_codes);
   Chosen chosen;
   tillbridge::cli::add_pair(app, chosen);
+  tillbridge::cli::add_doctor(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -28,5 +28,6 @@ using Chosen = std::function<Exit()>;
 /// One such function for each family: adds its subcommands to `app`. Their callbacks set `chosen`,
 /// which outlives them; they do nothing else.
 void add_pair(CLI::App& app, Chosen& chosen);
+void add_doctor(CLI::App& app, Chosen& chosen);
 
 }  // namespace tillbridge::cli
