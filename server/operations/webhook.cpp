@@ -66,6 +66,7 @@ class Webhook final : public AlertSender {
       return true;
     };
     const httplib::Result result = client_.send(request);
+    if (result) status = result->status;  // an answer without a body has its status only here
     if (status == 0) {
       return fail(ErrorCode::unavailable,
                   "no answer (" + httplib::to_string(result.error()) +

@@ -1,0 +1,153 @@
+// What Prometheus reads: the figures of real transfers, and counters that never fall.
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+
+#include "server/operations/monitoring.hpp"
+#include "server/operations/operations.hpp"
+#include "tests/unit/admin/admin_bench.hpp"
+
+namespace tillbridge::admin::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class MetricsTest : public AdminTest {
+ protected:
+  void begin() {
+    start("[[map]]\nstick = \"" + serial_a + "\"\ntill = \"kasse-01\"\n");
+    operations_.emplace(bench_.loop, *admin_, "shop");
+    operations_->start(*api_, usb_->config());
+  }
+  ~MetricsTest() override {
+    if (operations_) operations_->stop();
+    stop();
+  }
+  std::string page() {
+    const Reply reply = api_->handle({"GET", "/metrics", {}, "", {"prometheus", Role::viewer, ""}});
+    EXPECT_EQ(reply.status, 200);
+    EXPECT_EQ(reply.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    return reply.body;
+  }
+  bool use_stick(TestTill& kasse) {
+    if (!until([&] { return !kasse.granted.empty(); })) return false;
+    const auto& grant = kasse.granted.back();
+    const auto& stick = kasse.import(grant.stream, grant.busid);
+    return until([&] { return stick.imported; }) && kasse.inquiry(grant.stream);
+  }
+  /// The value of the series whose line begins so.
+  static double value(const std::string& text, const std::string& series) {
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.rfind(series + " ", 0) == 0) return std::stod(line.substr(series.size()));
+    }
+    ADD_FAILURE() << "no series " << series << " in\n" << text;
+    return -1;
+  }
+  std::optional<operations::Operations> operations_;
+};
+
+TEST_F(MetricsTest, CountsWhatHappensAndNeverForgetsIt) {
+  begin();
+  const std::string stick = "{stick=\"" + stick_a + "\"";
+  const std::string pair = "{stick=\"" + stick_a + "\",till=\"kasse-01\"";
+  std::string text = page();
+  EXPECT_THAT(text, HasSubstr("tillbridge_build_info{version=\""));
+  EXPECT_EQ(value(text, "tillbridge_stick_state" + stick + ",state=\"free\"}"), 1);
+  EXPECT_EQ(value(text, "tillbridge_stick_state" + stick + ",state=\"in_use\"}"), 0);
+
+  auto kasse = connected("kasse-01");
+  ASSERT_TRUE(use_stick(*kasse));
+  text = page();
+  EXPECT_EQ(value(text, "tillbridge_stick_state" + stick + ",state=\"in_use\"}"), 1);
+  EXPECT_EQ(value(text, "tillbridge_till_state{till=\"kasse-01\",state=\"connected\"}"), 1);
+  EXPECT_EQ(value(text, "tillbridge_leases_total" + pair + "}"), 1);
+  const double transfers = value(text, "tillbridge_transfers_total" + pair + "}");
+  EXPECT_GE(transfers, 4);
+  EXPECT_GE(value(text, "tillbridge_received_bytes_total" + pair + "}"), 36 + 13);
+  EXPECT_EQ(value(text, "tillbridge_sent_bytes_total" + pair + "}"), 31);
+  const double count = value(text, "tillbridge_transfer_duration_seconds_count" + pair + "}");
+  EXPECT_EQ(value(text, "tillbridge_transfer_duration_seconds_bucket" + pair + ",le=\"+Inf\"}"),
+            count);
+  EXPECT_EQ(count, transfers);
+
+  // The lease is over; what it counted stays, and the next one adds to it.
+  kasse->say(link::Goodbye{"done"});
+  ASSERT_TRUE(until([&] { return kasse->closed; }));
+  settle();
+  text = page();
+  EXPECT_EQ(value(text, "tillbridge_transfers_total" + pair + "}"), transfers);
+  EXPECT_EQ(value(text, "tillbridge_till_state{till=\"kasse-01\",state=\"away\"}"), 1);
+  kasse = connected("kasse-01");
+  ASSERT_TRUE(use_stick(*kasse));
+  text = page();
+  EXPECT_GE(value(text, "tillbridge_transfers_total" + pair + "}"), transfers + 3);
+  EXPECT_EQ(value(text, "tillbridge_leases_total" + pair + "}"), 2);
+
+  kasse->cut();
+  ASSERT_TRUE(until([&] { return find("tills", "kasse-01").at("state") == "resuming"; }));
+  kasse->reconnect();
+  ASSERT_TRUE(until([&] { return find("tills", "kasse-01").at("state") == "connected"; }));
+  EXPECT_EQ(value(page(), "tillbridge_till_reconnects_total{till=\"kasse-01\"}"), 1);
+
+  // Bucket after bucket, none smaller than the one before.
+  std::istringstream lines(page());
+  double before = 0;
+  std::size_t buckets = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("tillbridge_transfer_duration_seconds_bucket" + pair, 0) != 0) continue;
+    const double now = std::stod(line.substr(line.rfind(' ')));
+    EXPECT_GE(now, before) << line;
+    before = now;
+    buckets += 1;
+  }
+  EXPECT_EQ(buckets, 21U);
+}
+
+TEST_F(MetricsTest, NamesCannotBreakThePage) {
+  begin();
+  good("PATCH", "/sticks/" + stick_a, {{"label", "a\"b\\c\nd\xC3\xA4"}});
+  const std::string text = page();
+  EXPECT_THAT(text, HasSubstr("label=\"a\\\"b\\\\c\\nd\xC3\xA4\""));
+  EXPECT_EQ(api_->handle({"POST", "/metrics", {}, "", {}}).status, 405);
+}
+
+TEST_F(MetricsTest, HealthIsTheServersOwn) {
+  begin();
+  const auto health = [&] { return api_->handle({"GET", "/healthz", {}, "", {}}); };
+  EXPECT_EQ(health().status, 200);
+  EXPECT_EQ(health().body, "{\"status\": \"ok\"}\n");
+  // A stick that is gone is somebody's trouble, but not the server's illness.
+  auto kasse = connected("kasse-01");
+  ASSERT_TRUE(use_stick(*kasse));
+  (void)usb_->simulated()->unplug(serial_a);
+  ASSERT_TRUE(until([&] { return state().at("alarms").size() == 1; })) << state().dump(1);
+  EXPECT_EQ(health().status, 200);
+  EXPECT_THAT(page(), HasSubstr("tillbridge_alarms{kind=\"stick_gone\"} 1\n"));
+}
+
+TEST_F(MetricsTest, AlarmsReachTheHooks) {
+  const server::test::TemporaryFolder folder;
+  const std::string file = (folder / "told").string();
+  start("[[map]]\nstick = \"" + serial_a + "\"\ntill = \"kasse-01\"\n[[alert]]\n" +
+        "command = [\"/bin/sh\", \"-c\", \"echo $TILLBRIDGE_EVENT $TILLBRIDGE_STICK >> " + file +
+        "\"]\nkinds = [\"stick_gone\"]\n");
+  operations_.emplace(bench_.loop, *admin_, "shop");
+  operations_->start(*api_, usb_->config());
+  const auto told = [&] {
+    std::ifstream stream(file);
+    return std::string((std::istreambuf_iterator<char>(stream)), {});
+  };
+  settle();
+  (void)usb_->simulated()->unplug(serial_a);
+  ASSERT_TRUE(until([&] { return !told().empty(); })) << state().at("alarms").dump(1);
+  EXPECT_EQ(told(), "raised " + stick_a + "\n");
+  (void)usb_->simulated()->plug(serial_a);
+  ASSERT_TRUE(until([&] { return told().find("cleared") != std::string::npos; }));
+  EXPECT_EQ(told(), "raised " + stick_a + "\ncleared " + stick_a + "\n");
+}
+
+}  // namespace
+}  // namespace tillbridge::admin::test
