@@ -36,9 +36,12 @@ TEST(ControlMessageTest, EveryMessageComesBackAsItWasSent) {
   EXPECT_EQ(hello.user, "anna");
   EXPECT_EQ(hello.domain, "LADEN");
   EXPECT_EQ(hello.terminal_server, "ts.example");
-  const auto welcome = round_trip(Welcome{"tillbridge 0.1.0", 60});
+  const auto welcome = round_trip(Welcome{"tillbridge 0.1.0", 60, true, 1800000000, "busy"});
   EXPECT_EQ(welcome.software, "tillbridge 0.1.0");
   EXPECT_EQ(welcome.resume_grace_s, 60U);
+  EXPECT_TRUE(welcome.renews);
+  EXPECT_EQ(welcome.time_s, 1800000000U);
+  EXPECT_EQ(welcome.busy, "busy");
   const auto granted = round_trip(Granted{65535, "1-1.4", "Kasse 3", "5A2F", "soften", false});
   EXPECT_EQ(granted.stream, 65535);
   EXPECT_EQ(granted.busid, "1-1.4");
@@ -54,6 +57,25 @@ TEST(ControlMessageTest, EveryMessageComesBackAsItWasSent) {
             "Kein Stick für kasse-03");
   EXPECT_EQ(round_trip(Released{1}).stream, 1);
   EXPECT_EQ(round_trip(Goodbye{"restart"}).reason, "restart");
+  const Bytes all{0x00, 0x7F, 0x80, 0xFF};
+  EXPECT_EQ(round_trip(Renew{all}).request, all);
+  EXPECT_EQ(round_trip(Renewed{all}).certificate, all);
+  EXPECT_EQ(round_trip(NotRenewed{"revoked"}).reason, "revoked");
+  EXPECT_EQ(round_trip(Renew{Bytes(certificate_bytes, 7)}).request.size(), certificate_bytes);
+}
+
+TEST(ControlMessageTest, ACertificateIsInLowerCaseDigitsAndHasALimit) {
+  for (const char* text :
+       {R"({"type":"renew"})", R"({"type":"renew","request":""})",
+        R"({"type":"renew","request":"a"})", R"({"type":"renew","request":"AB"})",
+        R"({"type":"renew","request":"abx0"})", R"({"type":"renewed","certificate":17})"}) {
+    EXPECT_EQ(refusal(text), ErrorCode::malformed) << text;
+  }
+  const std::string digits(2 * certificate_bytes + 2, 'a');
+  EXPECT_EQ(refusal(R"({"type":"renew","request":")" + digits + "\"}"), ErrorCode::limit);
+  const auto old = decode(R"({"type":"welcome"})");
+  ASSERT_TRUE(old.ok());
+  EXPECT_FALSE(std::get<Welcome>(*old).renews) << "a server of before it was invented";
 }
 
 TEST(ControlMessageTest, UnknownKeysAndMissingTextsDoNotMatter) {

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -10,6 +12,7 @@
 #include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -388,6 +391,111 @@ TEST_F(TlsTest, TwentyMegabytesBothWaysWithASlowReaderAndABoundedQueue) {
   EXPECT_GT(client_.drained, 0U);
   EXPECT_LT(client_source.largest_queue, Stream::write_queue_high_water + 2 * piece);
   EXPECT_LT(server_source.largest_queue, Stream::write_queue_high_water + 2 * piece);
+}
+
+// --- a second protocol on the same port, for strangers
+
+class StrangersTest : public TlsTest {
+ protected:
+  StrangersTest() {
+    TlsFiles files = strangers_files_;
+    // What a client that does not know the authority is shown: the chain with it.
+    std::ofstream(files.certificate, std::ios::app) << std::ifstream(strangers_.file()).rdbuf();
+    auto context = TlsContext::load_for_strangers(files, "strangers/1");
+    EXPECT_TRUE(context.ok()) << context.error().message;
+    TlsContext both = server_context();
+    both.also_serve(*context);
+    listen(both);
+    // Of the authority, as `openssl x509 -fingerprint` computes it.
+    const std::unique_ptr<BIO, decltype(&BIO_free)> bio(
+        BIO_new_file(strangers_.file().c_str(), "r"), BIO_free);
+    const std::unique_ptr<X509, decltype(&X509_free)> authority(
+        PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free);
+    digest_.resize(EVP_MAX_MD_SIZE);
+    unsigned int size = 0;
+    EXPECT_EQ(X509_digest(authority.get(), EVP_sha256(), digest_.data(), &size), 1);
+    digest_.resize(size);
+  }
+  void connect_trusting(const Bytes& authority, const std::string& alpn = "strangers/1") {
+    auto context = TlsContext::trusting(authority, alpn);
+    ASSERT_TRUE(context.ok());
+    connect(*context, "pairing.example");
+  }
+
+  test::TemporaryDirectory elsewhere_;
+  test::Authority strangers_{elsewhere_.path(), "strangers"};
+  TlsFiles strangers_files_ =
+      strangers_.issue({"pairing", "DNS:pairing.example,DNS:localhost", "serverAuth"});
+  Bytes digest_;
+};
+
+TEST_F(StrangersTest, TheClientChoosesByItsProtocolWhichOneServesIt) {
+  connect_trusting({digest_.begin(), digest_.begin() + 20});
+  ASSERT_TRUE(client_.stream) << connect_error_->message;
+  run_until([&] { return server_.stream != nullptr; });
+  EXPECT_EQ(server_.stream->peer().protocol, "strangers/1");
+  EXPECT_EQ(server_.stream->peer().name, "");
+  EXPECT_EQ(client_.stream->peer().name, "pairing");
+  EXPECT_EQ(client_.stream->peer().authority.size(), 64U);
+  EXPECT_EQ(client_.stream->peer().binding.size(), 32U);
+  EXPECT_EQ(client_.stream->peer().binding, server_.stream->peer().binding);
+  const Bytes first = client_.stream->peer().binding;
+  client_.stream->write({1, 2, 3});
+  run_until([&] { return server_.received.size() == 3; });
+
+  server_ = {};
+  client_ = {};
+  connect(till_context());
+  run_until([&] { return server_.stream != nullptr; });
+  EXPECT_EQ(server_.stream->peer().protocol, "test/1");
+  EXPECT_EQ(client_.stream->peer().name, "server");
+  EXPECT_NE(client_.stream->peer().binding, first) << "of this connection only";
+}
+
+TEST_F(StrangersTest, WithoutACertificateThereIsNothingButTheirProtocol) {
+  auto context = TlsContext::trusting({}, "test/1");
+  ASSERT_TRUE(context.ok());
+  // The link's own certificate does not bring its authority along, so this client cannot take it;
+  // one that would take anything is refused by the server.
+  connect(*context);
+  run_until([&] { return connect_error_ || !refused_.empty() || client_.closed; });
+  EXPECT_EQ(server_.stream, nullptr);
+}
+
+TEST_F(StrangersTest, AnotherAuthorityThanTheWantedOneIsRefused) {
+  Bytes other = digest_;
+  other[3] ^= 1U;
+  connect_trusting(other);
+  ASSERT_TRUE(connect_error_);
+  EXPECT_THAT(connect_error_->message, HasSubstr("another server"));
+}
+
+TEST_F(StrangersTest, AFingerprintOfTheServersOwnCertificateIsNoAuthority) {
+  auto context = TlsContext::trusting({}, "strangers/1");
+  connect(*context, "pairing.example");
+  ASSERT_TRUE(client_.stream);
+  const std::string own = client_.stream->peer().fingerprint;
+  Bytes digest;
+  for (std::size_t i = 0; i < own.size(); i += 2) {
+    digest.push_back(static_cast<std::uint8_t>(std::stoul(own.substr(i, 2), nullptr, 16)));
+  }
+  client_ = {};
+  connect_trusting(digest);
+  EXPECT_TRUE(connect_error_);
+}
+
+TEST_F(StrangersTest, ANewCertificateIsForTheNextConnections) {
+  connect(till_context());
+  ASSERT_TRUE(client_.stream);
+  const std::string before = client_.stream->peer().fingerprint;
+  const TlsFiles fresh = authority_.issue({"fresh", "DNS:localhost", "serverAuth"});
+  acceptor_->use(load(fresh, TlsContext::Side::server));
+  client_.stream->write({1});
+  run_until([&] { return server_.received.size() == 1; });
+  client_ = {};
+  connect(till_context());
+  ASSERT_TRUE(client_.stream);
+  EXPECT_NE(client_.stream->peer().fingerprint, before);
 }
 
 }  // namespace
