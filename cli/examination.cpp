@@ -416,6 +416,10 @@ class Examiner {
     while (auto transfer = host_->poll_transfer()) stick_->submit(std::move(*transfer));
     const auto result = host_->poll_result();
     if (!result || step_ != Step::commands) return;
+    if (result->outcome == massstorage::Outcome::device_gone) {
+      stick_failed("stick", "the stick was unplugged meanwhile", "plug it in again");
+      return;
+    }
     if (!asked_who_) {
       asked_who_ = true;
       if (!result->good()) {
