@@ -29,8 +29,10 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(exit_codes);
   Chosen chosen;
+  tillbridge::cli::add_admin(app, chosen);
   tillbridge::cli::add_pair(app, chosen);
   tillbridge::cli::add_doctor(app, chosen);
+  tillbridge::cli::add_capture(app, chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -27,7 +27,9 @@ using Chosen = std::function<Exit()>;
 
 /// One such function for each family: adds its subcommands to `app`. Their callbacks set `chosen`,
 /// which outlives them; they do nothing else.
+void add_admin(CLI::App& app, Chosen& chosen);  ///< status, stick, till, map, ..., completion
 void add_pair(CLI::App& app, Chosen& chosen);
 void add_doctor(CLI::App& app, Chosen& chosen);
+void add_capture(CLI::App& app, Chosen& chosen);
 
 }  // namespace tillbridge::cli

@@ -1,0 +1,17 @@
+// Sticks, tills, mappings and leases of the state document as tables.
+#pragma once
+
+#include "cli/admin_session.hpp"
+
+namespace tillbridge::cli {
+
+void print_sticks(const Json& state);
+void print_tills(const Json& state);
+void print_pending(const Json& state);
+/// In the order in which they are looked at, stick by stick.
+void print_mappings(const Json& state);
+void print_leases(const Json& state);
+/// Every value under its name, those that are empty left out.
+void print_values(const Json& object, const std::vector<std::pair<const char*, const char*>>& rows);
+
+}  // namespace tillbridge::cli
