@@ -132,19 +132,22 @@ void Lease::reset_by_policy(const usb::Transfer& transfer) {
   switch (reset_policy_) {
     case ResetPolicy::pass:
       log::info("stick " + stick_name_ + ": port reset asked for by till " + record_.till +
-                " is carried out (reset = \"pass\")");
+                    " is carried out (reset = \"pass\")",
+                {record_.stick, record_.till});
       pass_on(transfer);
       return;
     case ResetPolicy::refuse:
       log::info("stick " + stick_name_ + ": port reset asked for by till " + record_.till +
-                " is refused (reset = \"refuse\")");
+                    " is refused (reset = \"refuse\")",
+                {record_.stick, record_.till});
       answer_later(ended(transfer.id, usb::TransferStatus::refused));
       return;
     case ResetPolicy::soften:
       break;
   }
   log::info("stick " + stick_name_ + ": port reset asked for by till " + record_.till +
-            " is softened to the class's own reset (reset = \"soften\")");
+                " is softened to the class's own reset (reset = \"soften\")",
+            {record_.stick, record_.till});
   auto steps = soft_reset_steps(description());
   if (steps.empty()) {
     answer_later(ended(transfer.id, usb::TransferStatus::success));

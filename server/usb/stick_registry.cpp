@@ -209,7 +209,8 @@ Result<std::unique_ptr<Lease>> StickRegistry::lease(StayId stay, const Claimant&
   record.since = std::chrono::system_clock::now();
   const std::string session = record.facts.text();
   log::info("lease begun: stick " + name + " for till " + record.till + " at " + record.address +
-            (session.empty() ? "" : " (" + session + ")"));
+                (session.empty() ? "" : " (" + session + ")"),
+            {record.stick, record.till});
   auto lease =
       std::make_unique<Lease>(loop_, name, mapping, std::move(record),
                               [this, stay](const LeaseRecord& ended) { lease_ended(stay, ended); });
@@ -284,14 +285,15 @@ std::size_t StickRegistry::leases() const {
 
 void StickRegistry::lease_ended(StayId stay, const LeaseRecord& record) {
   log::info("lease ended: stick " + log::printable(record.stick) + " of till " + record.till +
-            " after " + duration_text(std::chrono::system_clock::now() - record.since) + ", " +
-            std::to_string(record.transfers) + " transfers, " + size_text(record.bytes_in) +
-            " read, " + size_text(record.bytes_out) + " written" +
-            (record.times_away == 0
-                 ? ""
-                 : ", " + std::to_string(record.times_away) +
-                       (record.times_away == 1 ? " time" : " times") + " without a connection, " +
-                       duration_text(record.time_away) + " in all"));
+                " after " + duration_text(std::chrono::system_clock::now() - record.since) + ", " +
+                std::to_string(record.transfers) + " transfers, " + size_text(record.bytes_in) +
+                " read, " + size_text(record.bytes_out) + " written" +
+                (record.times_away == 0
+                     ? ""
+                     : ", " + std::to_string(record.times_away) +
+                           (record.times_away == 1 ? " time" : " times") +
+                           " without a connection, " + duration_text(record.time_away) + " in all"),
+            {record.stick, record.till});
   const auto found = entries_.find(stay);
   if (found != entries_.end()) {
     found->second.stick.lease = nullptr;
@@ -324,8 +326,10 @@ void StickRegistry::departed(StickSource& source, const std::string& busid) {
   });
   if (found == entries_.end()) return;
   const PresentStick stick = found->second.stick;
-  log::info("stick " + name_of(stick.identity) + " unplugged from port " + busid +
-            (stick.lease != nullptr ? " while in use by till " + stick.lease->record().till : ""));
+  log::info(
+      "stick " + name_of(stick.identity) + " unplugged from port " + busid +
+          (stick.lease != nullptr ? " while in use by till " + stick.lease->record().till : ""),
+      {stick.identity.text(), stick.lease != nullptr ? stick.lease->record().till : ""});
   if (found->second.lease != nullptr) found->second.lease->ends_because(LeaseEnd::unplugged);
   entries_.erase(found);
   observer_->stick_left(stick);
@@ -472,9 +476,9 @@ void StickRegistry::tell(Entry& entry) {
   const bool first = entry.told.empty();
   entry.told = verdict;
   if (level == log::Level::warning) {
-    log::warning(line);
+    log::warning(line, {stick.identity.text(), {}});
   } else {
-    log::info(line);
+    log::info(line, {stick.identity.text(), {}});
   }
   if (first) {
     observer_->stick_arrived(stick);

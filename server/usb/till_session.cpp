@@ -116,8 +116,9 @@ void TillSession::resumed() {
   const auto since = std::exchange(waiting_since_, std::nullopt);
   grace_timer_.cancel();
   log::info("till " + name_ + " goes on with its session" +
-            (since ? " after " + seconds_text(loop_.now() - *since)
-                   : ", before its old connection was known to be lost"));
+                (since ? " after " + seconds_text(loop_.now() - *since)
+                       : ", before its old connection was known to be lost"),
+            about());
   events_.back();
 }
 
@@ -128,7 +129,7 @@ void TillSession::lost(const std::string& cause) {
   link_deadline_.cancel();
   if (closing_ || !can_resume() || grants_.empty()) {
     if (!closing_) {
-      log::info("till " + name_ + " left: " + cause);
+      log::info("till " + name_ + " left: " + cause, about());
       left(TillEnd::lost, cause);
     }
     over();
@@ -141,7 +142,8 @@ void TillSession::lost(const std::string& cause) {
   }
   waiting_since_ = loop_.now();
   log::warning("till " + name_ + ": connection lost (" + cause + "); its stick " + sticks +
-               " is kept for it for up to " + seconds_text(grace_));
+                   " is kept for it for up to " + seconds_text(grace_),
+               about());
   grace_timer_.arm(loop_.now() + grace_,
                    [this] { give_up("it did not come back within " + seconds_text(grace_)); });
   events_.waiting(cause);
@@ -149,7 +151,7 @@ void TillSession::lost(const std::string& cause) {
 
 void TillSession::give_up(const std::string& reason) {
   if (!waiting_since_ || over_) return;
-  log::warning("till " + name_ + " is given up: " + reason);
+  log::warning("till " + name_ + " is given up: " + reason, about());
   left(TillEnd::lost, reason);
   over();
 }
@@ -227,7 +229,7 @@ void TillSession::handle_control(const link::ControlMessage& message) {
   } else if (const auto* request = std::get_if<link::Renew>(&message)) {
     renew(*request);
   } else if (const auto* goodbye = std::get_if<link::Goodbye>(&message)) {
-    log::info("till " + name_ + " left: " + log::printable(goodbye->reason));
+    log::info("till " + name_ + " left: " + log::printable(goodbye->reason), about());
     left(TillEnd::goodbye, log::printable(goodbye->reason));
     closing_ = true;
     close_stream();
@@ -246,7 +248,8 @@ void TillSession::hello(const link::Hello& message) {
     hello_timer_.cancel();
     const std::string session = claimant_.facts.text();
     log::info("till " + name_ + " connected" + (session.empty() ? "" : " (" + session + ")") +
-              (message.software.empty() ? "" : ", " + log::printable(message.software)));
+                  (message.software.empty() ? "" : ", " + log::printable(message.software)),
+              about());
     events_.greeted();
   }
   link::Welcome welcome;
@@ -273,11 +276,12 @@ void TillSession::renew(const link::Renew& message) {
   }
   const auto renewal = events_.renew(claimant_.till, message.request);
   if (!renewal) {
-    log::warning("till " + name_ + ": its certificate is not renewed: " + renewal.error().message);
+    log::warning("till " + name_ + ": its certificate is not renewed: " + renewal.error().message,
+                 about());
     endpoint_.send_control(link::NotRenewed{renewal.error().message}, loop_.now());
     return;
   }
-  log::info("till " + name_ + ": its certificate is renewed");
+  log::info("till " + name_ + ": its certificate is renewed", about());
   certificates_.insert(renewal->fingerprint);
   claimant_.till.fingerprint = renewal->fingerprint;
   endpoint_.send_control(link::Renewed{renewal->certificate}, loop_.now());
@@ -335,9 +339,10 @@ void TillSession::offer(const PresentStick& stick) {
   if (grants_.size() >= limits::sticks_per_till || next_stream_ == 0) {
     given_back_.insert(stick.stay);
     log::warning("till " + name_ + " is not offered stick " +
-                 log::printable(stick.identity.text()) + ": it has " +
-                 std::to_string(grants_.size()) + " sticks, and at most " +
-                 std::to_string(limits::sticks_per_till) + " are handled");
+                     log::printable(stick.identity.text()) + ": it has " +
+                     std::to_string(grants_.size()) + " sticks, and at most " +
+                     std::to_string(limits::sticks_per_till) + " are handled",
+                 about(stick.identity.text()));
     return;
   }
   const Mapping& mapping = *stick.mapping_for(claimant_);
@@ -389,7 +394,8 @@ void TillSession::revoke(link::StreamId stream, const Withdrawal& why) {
   }
   const bool unplugged = why.end == LeaseEnd::unplugged;
   if (!unplugged) {
-    log::info("till " + name_ + " loses stick " + found->second.busid + ": " + why.reason);
+    log::info("till " + name_ + " loses stick " + found->second.busid + ": " + why.reason,
+              about(stick_name(found->second.stay)));
   }
   found->second.conversation->ends_because(why.end);
   grants_.erase(found);
@@ -399,7 +405,7 @@ void TillSession::revoke(link::StreamId stream, const Withdrawal& why) {
 void TillSession::say_nothing_for_you() {
   std::string message = nothing_message();
   if (message.empty() || message == last_nothing_) return;
-  log::warning("till " + name_ + " gets no stick: " + message);
+  log::warning("till " + name_ + " gets no stick: " + message, about());
   endpoint_.send_control(link::NothingForYou{message}, loop_.now());
   last_nothing_ = std::move(message);
 }
@@ -548,7 +554,7 @@ void TillSession::close_stream() {
 
 void TillSession::disconnect(const std::string& reason) {
   if (closing_ || over_) return;
-  log::warning("till " + name_ + " is disconnected: " + reason);
+  log::warning("till " + name_ + " is disconnected: " + reason, about());
   close(TillEnd::turned_out, reason);
 }
 

@@ -16,6 +16,7 @@
 #include "channel/transport/loop.hpp"
 #include "channel/transport/stream.hpp"
 #include "server/usb/conversation.hpp"
+#include "server/usb/log.hpp"
 #include "server/usb/stick_registry.hpp"
 
 namespace tillbridge::server {
@@ -146,6 +147,14 @@ class TillSession {
   void close_stream();
   void over();
   [[nodiscard]] LeaseRecord lease_record() const;
+  /// What log lines are about.
+  [[nodiscard]] log::About about(const std::string& stick = {}) const {
+    return {stick, claimant_.till.name};
+  }
+  [[nodiscard]] std::string stick_name(StayId stay) const {
+    const PresentStick* stick = registry_.find(stay);
+    return stick == nullptr ? std::string() : stick->identity.text();
+  }
 
   transport::Loop& loop_;
   StickRegistry& registry_;

@@ -149,8 +149,9 @@ void UsbServer::accept_till(std::unique_ptr<transport::Stream> stream) {
   }
   if (tills_.size() + callers_.size() >= limits::tills_per_server) {
     log::warning("till " + log::printable(stream->peer().name) + " at " + stream->peer().address +
-                 " is turned away: " + count_text(tills_.size() + callers_.size(), "till") +
-                 " are connected or waited for, which is the most that one server handles");
+                     " is turned away: " + count_text(tills_.size() + callers_.size(), "till") +
+                     " are connected or waited for, which is the most that one server handles",
+                 {{}, stream->peer().name});
     return;
   }
   callers_.emplace_back();
@@ -245,7 +246,8 @@ bool UsbServer::pinned(const TillIdentity& till) const {
 
 void UsbServer::turn_away(transport::Stream& stream, const std::string& why) {
   log::warning("till " + log::printable(stream.peer().name) + " at " + stream.peer().address +
-               " is turned away: " + why);
+                   " is turned away: " + why,
+               {{}, stream.peer().name});
   observer_->connection_refused(
       stream.peer().address,
       {TillIdentity::Kind::certificate, stream.peer().name, stream.peer().fingerprint}, why);
@@ -303,7 +305,8 @@ void UsbServer::take_over(const TillSession& newest) {
     }
     if (!other->closing()) {
       log::info("till " + log::printable(till.name) + ": the connection from " + newest.address() +
-                " takes over from the one from " + other->address());
+                    " takes over from the one from " + other->address(),
+                {{}, till.name});
       other->close(TillEnd::taken_over, "this till connected anew from " + newest.address());
     }
   }
@@ -333,7 +336,8 @@ void UsbServer::apply(Rules rules) {
   for (const auto& till : tills_) {
     if (till->closing() || !rules.revoked.contains(till->till().fingerprint)) continue;
     log::warning("till " + log::printable(till->till().name) + " at " + till->address() +
-                 " is cut off: its certificate was revoked");
+                     " is cut off: its certificate was revoked",
+                 {{}, till->till().name});
     till->close(TillEnd::revoked, "the administrator revoked the certificate of this till");
   }
   registry_.apply(std::move(rules));
