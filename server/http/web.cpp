@@ -135,6 +135,7 @@ void write(WebReply&& reply, httplib::Response& response) {
   }
   if (!cache) response.headers.emplace("Cache-Control", "no-store");
   if (reply.download) {
+    close_after = true;  // whoever followed it hears that it is over
     response.set_chunked_content_provider(
         reply.content_type, [download = std::move(reply.download), connection = serving](
                                 std::size_t /*offset*/, httplib::DataSink& sink) {
