@@ -40,7 +40,7 @@ inline constexpr std::size_t password_bytes = admin::limits::password_bytes;
 inline constexpr std::size_t wrong_passwords = 5;  ///< of an address (IPv6: a /64), in `lockout`
 inline constexpr std::size_t wrong_passwords_all = 100;  ///< of all addresses together
 inline constexpr minutes lockout{1};
-inline constexpr std::size_t addresses_known = 4096;
+inline constexpr std::size_t addresses_known = 512;
 inline constexpr std::size_t passwords_at_once = 2;  ///< each check takes 32 MiB and 0.2 s
 inline constexpr hours session_idle{4};              ///< an open page is in use
 inline constexpr hours session_whole{7 * 24};

@@ -44,7 +44,7 @@ void AdminTest::start(const std::string& tables, const std::string& sticks) {
   usb_ = std::make_unique<server::UsbServer>(bench_.loop, *config);
   enrolment_ = std::make_unique<FakeEnrolment>(*store_);
   admin_ = std::make_unique<Administration>(Administration::Parts{
-      bench_.loop, *store_, *audit_, *usb_, enrolment_.get(), &accounts_, "shop"});
+      bench_.loop, *store_, *audit_, *usb_, enrolment_.get(), &accounts(), "shop"});
   api_ = std::make_unique<Api>(*admin_);
   const auto status = admin_->start();
   ASSERT_TRUE(status.ok()) << status.error().message;

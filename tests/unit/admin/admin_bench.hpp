@@ -84,6 +84,9 @@ class AdminTest : public ::testing::Test {
   bool until(const std::function<bool()>& condition);
   void settle() { bench_.run_what_is_due(); }
 
+  /// Called once the store is open.
+  virtual Accounts& accounts() { return accounts_; }
+
   server::test::Bench bench_;
   server::test::TemporaryFolder folder_;
   std::filesystem::path state_ = folder_ / "state";
