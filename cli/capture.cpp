@@ -128,6 +128,10 @@ void capture(AdminSession& session, const CaptureOptions& options) {
     return file.take(bytes);
   });
   if (!file.problem().empty()) throw Failure{Exit::failed, file.problem(), "make room"};
+  if (!answer && begun) {
+    throw Failure{Exit::failed, "the connection to the server was lost",
+                  "the file holds what came before; begin another capture"};
+  }
   session.expect(answer);
   (void)std::fprintf(stderr, "capture ended\n");
 }

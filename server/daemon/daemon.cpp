@@ -68,7 +68,7 @@ Daemon::Daemon(transport::Loop& loop, Config config) : loop_(loop), config_(std:
 Daemon::~Daemon() {
   http_.reset();
   api_.reset();
-  if (operations_) operations_->stop();
+  if (operations_) operations_->stop([] {});
   if (desk_) desk_->stop();
   usb_.reset();  // tells these two of what ends
   operations_.reset();
@@ -152,11 +152,14 @@ void Daemon::reload() {
 }
 
 void Daemon::stop(std::function<void()> stopped) {
-  if (http_) http_->stop();
-  desk_->stop();
-  usb_->stop([this, stopped = std::move(stopped)] {
-    administration_->stop();
-    stopped();
+  // Captures first: HTTP still hands out their ends.
+  operations_->stop([this, stopped = std::move(stopped)] {
+    if (http_) http_->stop();
+    desk_->stop();
+    usb_->stop([this, stopped] {
+      administration_->stop();
+      stopped();
+    });
   });
 }
 

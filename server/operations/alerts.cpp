@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <thread>
 #include <utility>
 
 #include "server/usb/log.hpp"
@@ -40,6 +41,14 @@ void Alerts::use(const std::vector<server::Config::Alert>& settings) {
     hooks_.push_back(
         std::unique_ptr<Hook>(new Hook{wanted, AlertHook(std::move(sender), std::move(report))}));
   }
+  // A hook's end waits for its sender; that is nothing for this thread.
+  std::erase(before, nullptr);
+  if (before.empty()) return;
+  std::thread([gone = std::move(before)]() mutable { gone.clear(); }).detach();
+}
+
+void Alerts::stop() {
+  hooks_.clear();
 }
 
 void Alerts::heard(const admin::Alarm& alarm, bool raised) {

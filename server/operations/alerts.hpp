@@ -25,6 +25,8 @@ class Alerts {
 
   /// Hooks that are new begin with the next alarm; those that stay as they are keep their queues.
   void use(const std::vector<server::Config::Alert>& settings);
+  /// What waits is not sent any more. Waits a moment for what is being sent.
+  void stop();
   /// For Administration::on_alarm().
   void heard(const admin::Alarm& alarm, bool raised);
 

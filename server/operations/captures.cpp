@@ -1,5 +1,6 @@
 #include "server/operations/captures.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -66,13 +67,17 @@ struct Captures::Pipe {
 struct Captures::Gate {
   std::mutex mutex;
   Captures* captures = nullptr;
+  std::atomic<std::size_t> readers{0};
 };
 
 class Captures::Reader final : public admin::Download {
  public:
   Reader(std::shared_ptr<Pipe> pipe, std::shared_ptr<Gate> gate, std::uint64_t number)
-      : pipe_(std::move(pipe)), gate_(std::move(gate)), number_(number) {}
+      : pipe_(std::move(pipe)), gate_(std::move(gate)), number_(number) {
+    gate_->readers += 1;
+  }
   ~Reader() override {
+    gate_->readers -= 1;
     const std::lock_guard lock(gate_->mutex);
     if (gate_->captures == nullptr) return;
     gate_->captures->loop_.post([gate = gate_, number = number_] {
@@ -173,6 +178,10 @@ void Captures::stop() {
   }
   for (const auto& [stick, tap] : taps_) admin_.usb().registry().tap(stick, nullptr);
   taps_.clear();
+}
+
+std::size_t Captures::readers() const noexcept {
+  return gate_->readers;
 }
 
 std::size_t Captures::running() const noexcept {

@@ -28,6 +28,8 @@ class Captures final : public server::Observer {
   [[nodiscard]] admin::Reply handle(const admin::Request& request);
   /// Ends all of them: readers get the file's end. While the sticks' registry is still there.
   void stop();
+  /// Downloads that were handed out and are not destroyed yet.
+  [[nodiscard]] std::size_t readers() const noexcept;
   [[nodiscard]] std::size_t running() const noexcept;
   /// A stick that was not there when its capture began is described now.
   void lease_begun(const server::PresentStick& stick) override;

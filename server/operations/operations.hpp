@@ -1,6 +1,7 @@
 // All that this room adds to a server, put together.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "channel/transport/loop.hpp"
@@ -30,15 +31,21 @@ class Operations {
   void start(admin::Api& api, const server::Config& config);
   /// The configuration was read again.
   void use(const server::Config& config) { alerts_.use(config.alerts); }
-  /// Captures end, and no alert goes out any more. While the UsbServer is still there.
-  void stop();
+  /// Captures end, their readers get the files' ends, and no alert goes out any more; then
+  /// `stopped` is called, at once if nobody reads, within half a second otherwise. While the
+  /// UsbServer is still there, and before HTTP is stopped.
+  void stop(std::function<void()> stopped);
 
  private:
+  void wait_for_readers(Instant until, const std::function<void()>& stopped);
+
   admin::Administration& admin_;
   Monitoring monitoring_;
   Captures captures_;
   Alerts alerts_;
   server::Observers observers_;
+  transport::Loop& loop_;
+  transport::Timer stopping_;
 };
 
 }  // namespace tillbridge::operations

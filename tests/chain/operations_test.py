@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from chain_support import main
+from chain_support import chain, main
 import exposition
 
 SERIAL = "5A2F00000001"
@@ -239,6 +239,41 @@ def test_systemd_hears_of_every_state(c):
     server.process.terminate()
     systemd.until("STOPPING=1")
     assert server.wait() == 0
+
+
+def test_the_journal_gets_fields(c):
+    """With stderr in the journal, as under systemd: each line has its priority, and says which stick and till it is about."""
+    if os.geteuid() != 0:
+        print("    needs root for a mount namespace: left out")
+        return
+    folder = c.directory / "journal"
+    folder.mkdir()
+    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    journal.bind(str(folder / "socket"))
+    journal.settimeout(20)
+    pki = c.certificates("kasse-01")
+    config = c.file("tillbridged.toml", "\n".join([
+        "[link]", 'listen = "127.0.0.1:0"', f'certificate = "{pki}/server.crt"', f'key = "{pki}/server.key"',
+        f'authority = "{pki}/authority.crt"', *c.state_tables(), *chain.tables("simulated", [SIMULATED]), *chain.tables("map", [MAP])]))
+    server = c.start("tillbridged", ["unshare", "-m", "sh", "-c", f'mkdir -p /run/systemd/journal && mount --bind "{folder}" '
+                                     '/run/systemd/journal && JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec "$@"', "sh",
+                                     c.build / "server/usb/tillbridged", "--config", config])
+
+    def until(text):
+        while True:
+            fields = dict(line.split("=", 1) for line in journal.recv(65536).decode().splitlines() if "=" in line)
+            if text in fields.get("MESSAGE", ""):
+                return fields
+
+    port = int(until("listening for tills on")["MESSAGE"].rsplit(":", 1)[1])
+    fields = until("arrived and belongs to till")
+    assert fields["STICK"] == STICK and fields["PRIORITY"] == "6" and fields["SYSLOG_IDENTIFIER"] == "tillbridged", fields
+    code, report = doctor(c, c.till_config("kasse-01", port))
+    assert code == 0, report
+    fields = until("lease begun")
+    assert fields["STICK"] == STICK and fields["TILL"] == "kasse-01", fields
+    assert until("left: the examination is over")["TILL"] == "kasse-01"
+    assert not server.lines, server.text()
 
 
 def test_without_any_privilege(c):

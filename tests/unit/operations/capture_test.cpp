@@ -172,7 +172,7 @@ class CaptureTest : public AdminTest {
     operations_->start(*api_, usb_->config());
   }
   ~CaptureTest() override {
-    if (operations_) operations_->stop();
+    if (operations_) operations_->stop([] {});
     stop();
   }
   Reply ask(std::map<std::string, std::string> query, Role role = Role::admin) {
@@ -249,7 +249,7 @@ TEST_F(CaptureTest, EndsWithItsReaderAndWithTheServer) {
   settle();
   EXPECT_THAT(audit_kinds(), ::testing::Contains("capture_ended"));
   (void)read(*second.download);
-  operations_->stop();
+  operations_->stop([] {});
   const std::string end = read(*second.download);
   EXPECT_EQ(blocks(end), std::vector<std::uint32_t>{5});
   EXPECT_FALSE(second.download->next(milliseconds(0)));

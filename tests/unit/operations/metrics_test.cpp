@@ -22,7 +22,7 @@ class MetricsTest : public AdminTest {
     operations_->start(*api_, usb_->config());
   }
   ~MetricsTest() override {
-    if (operations_) operations_->stop();
+    if (operations_) operations_->stop([] {});
     stop();
   }
   std::string page() {
