@@ -198,7 +198,35 @@ INSTANTIATE_TEST_SUITE_P(
                 {"t.toml:2: key 'vendor_id'", "from 0 to 65535"}},
         Mistake{"[[simulated]]\npath = \"a\"\n[[simulated]]\npath = \"a\"\n",
                 {"t.toml:4: key 'path'", "as in line 1"}},
+        Mistake{"[[alert]]\nkinds = [\"stick_gon\"]\n",
+                {"key 'webhook' in [[alert]] or 'command'", "t.toml:2: key 'kinds'",
+                 "did you mean 'stick_gone'?"}},
+        Mistake{"[[alert]]\nwebhook = \"https://a:b@c/\"\n", {"t.toml:2: key 'webhook'"}},
+        Mistake{"[[alert]]\nwebhook = \"http://c/\"\ntoken_file = \"t\"\n",
+                {"t.toml:3: key 'token_file'", "https only"}},
+        Mistake{"[[alert]]\ncommand = [\"tell\"]\ntime_limit_s = 0\n",
+                {"t.toml:2: key 'command'", "whole path", "t.toml:3: key 'time_limit_s'"}},
         Mistake{"[link\n", {"t.toml:1: "}}));
+
+TEST(Config, WhomAlarmsAreTold) {
+  const auto config = parse(R"(
+[[alert]]
+webhook = "https://hooks.example/x?y"
+token_file = "hook.token"
+kinds = ["stick_gone", "till_lost"]
+[[alert]]
+command = ["/bin/tell", "a b"]
+time_limit_s = 30
+)");
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  ASSERT_EQ(config->alerts.size(), 2U);
+  EXPECT_EQ(config->alerts[0].webhook, "https://hooks.example/x?y");
+  EXPECT_EQ(config->alerts[0].token_file, "/etc/tillbridge/hook.token");
+  EXPECT_EQ(config->alerts[0].kinds.size(), 2U);
+  EXPECT_EQ(config->alerts[0].time_limit, std::chrono::seconds(10));
+  EXPECT_EQ(config->alerts[1].command, (std::vector<std::string>{"/bin/tell", "a b"}));
+  EXPECT_EQ(config->alerts[1].time_limit, std::chrono::seconds(30));
+}
 
 TEST(Config, AllMistakesAreToldAtOnceInTheirOrder) {
   const auto config = parse("[link]\nlisen = 1\n[log]\nlevel = \"loud\"\n");
