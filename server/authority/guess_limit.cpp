@@ -37,7 +37,7 @@ std::string network_of(const std::string& peer_address) {
   if (peer_address.empty() || peer_address.front() != '[') {
     return peer_address.substr(0, peer_address.rfind(':'));
   }
-  const std::string address = peer_address.substr(1, peer_address.find(']') - 1);
+  std::string address = peer_address.substr(1, peer_address.find(']') - 1);
   in6_addr bytes{};
   if (::inet_pton(AF_INET6, address.c_str(), &bytes) != 1) return address;
   if (IN6_IS_ADDR_V4MAPPED(&bytes)) return address;

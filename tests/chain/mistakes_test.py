@@ -117,7 +117,8 @@ def test_missing_configuration(c):
 def test_port_in_use(c):
     c.certificates("kasse-01")
     first = c.usb_server([STICK], [MAP])
-    config = c.file("second.toml", first.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{first.port}"))
+    text = first.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{first.port}")
+    config = c.file("second.toml", text.replace("/tillbridged.", "/second."))  # a memory of its own
     ended = run(c, c.build / "server/usb/tillbridged", "--config", config)
     assert ended.returncode == 3 and str(first.port) in ended.stderr, ended
 
