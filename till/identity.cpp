@@ -53,8 +53,8 @@ Result<pairing::CertificateFacts> read_identity(const std::filesystem::path& fil
 Status write_whole(const std::filesystem::path& file, std::string_view content, mode_t mode) {
   // Another session of this till, here or in another process, may renew at the same moment.
   static std::atomic<unsigned> written_here = 0;
-  const std::filesystem::path fresh = file.string() + ".new-" + std::to_string(::getpid()) + "-" +
-                                      std::to_string(++written_here);
+  const std::filesystem::path fresh =
+      file.string() + ".new-" + std::to_string(::getpid()) + "-" + std::to_string(++written_here);
   const auto give_up = [&](const std::string& what) {
     const int number = errno;
     (void)::unlink(fresh.c_str());
