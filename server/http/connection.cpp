@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
 #include <fcntl.h>
@@ -131,7 +132,7 @@ Connection::Head Connection::collect_head(std::size_t most, SteadyTime until) {
 ssize_t Connection::read(char* to, std::size_t size) {
   if (taken_ < buffer_.size()) {
     const std::size_t piece = std::min(size, buffer_.size() - taken_);
-    std::copy_n(buffer_.data() + taken_, piece, to);
+    buffer_.copy(to, piece, taken_);
     taken_ += piece;
     return static_cast<ssize_t>(piece);
   }
@@ -139,19 +140,21 @@ ssize_t Connection::read(char* to, std::size_t size) {
 }
 
 bool Connection::write(const char* from, std::size_t size) {
+  std::string_view left(from, size);
   const auto until =
       steady_clock::now() + limits::unread_answer +
       std::chrono::seconds(static_cast<long>(size / limits::answer_bytes_per_second));
   auto moved = steady_clock::now();
-  while (size > 0) {
+  while (!left.empty()) {
     ssize_t sent = -1;
     short wanted = POLLOUT;
     if (ssl_ == nullptr) {
-      sent = ::send(descriptor_, from, size, MSG_NOSIGNAL);
+      sent = ::send(descriptor_, left.data(), left.size(), MSG_NOSIGNAL);
       if (sent < 0 && errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK) return false;
     } else {
       ERR_clear_error();
-      sent = SSL_write(ssl_, from, static_cast<int>(std::min<std::size_t>(size, 1U << 14U)));
+      sent = SSL_write(ssl_, left.data(),
+                       static_cast<int>(std::min<std::size_t>(left.size(), 1U << 14U)));
       if (sent <= 0) {
         const int error = SSL_get_error(ssl_, static_cast<int>(sent));
         if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) return false;
@@ -159,10 +162,9 @@ bool Connection::write(const char* from, std::size_t size) {
       }
     }
     if (sent > 0) {
-      from += sent;
-      size -= static_cast<std::size_t>(sent);
+      left.remove_prefix(static_cast<std::size_t>(sent));
       moved = steady_clock::now();
-      if (moved >= until) return size == 0;
+      if (moved >= until) return left.empty();
       continue;
     }
     if (wait(wanted, std::min(until, moved + limits::unread_answer)) != Ready::yes) return false;

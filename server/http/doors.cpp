@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <list>
 #include <map>
@@ -90,7 +91,7 @@ Peer peer_of(int descriptor, const sockaddr_storage& from, socklen_t length) {
   peer.address = host.data();
   // An IPv4 client of an IPv6 socket is that IPv4 client.
   if (peer.address.rfind("::ffff:", 0) == 0) peer.address.erase(0, 7);
-  peer.port = std::atoi(port.data());
+  peer.port = static_cast<int>(std::strtol(port.data(), nullptr, 10));
   return peer;
 }
 
