@@ -2,6 +2,8 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -49,8 +51,9 @@ std::optional<Kept> parse(std::string_view text) {
   if (parts.size() != 6 || parts[0] != "scrypt") return std::nullopt;
   Kept kept;
   const auto number = [](std::string_view digits, std::uint64_t& value) {
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    return error == std::errc() && end == digits.data() + digits.size();
+    const char* last = std::to_address(digits.end());
+    const auto [end, error] = std::from_chars(digits.data(), last, value);
+    return error == std::errc() && end == last;
   };
   if (!number(parts[1], kept.cost.n) || !number(parts[2], kept.cost.r) ||
       !number(parts[3], kept.cost.p)) {

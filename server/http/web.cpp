@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <exception>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -59,8 +61,9 @@ std::string lower(std::string text) {
 std::optional<std::size_t> length_of(const httplib::Request& request) {
   const std::string text = request.get_header_value("Content-Length");
   std::size_t length = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  const char* last = std::to_address(text.end());
+  const auto [end, error] = std::from_chars(text.data(), last, length);
+  if (error != std::errc() || end != last) return std::nullopt;
   return length;
 }
 
