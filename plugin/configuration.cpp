@@ -141,6 +141,17 @@ class Reader {
     return std::nullopt;
   }
 
+  bool on(std::string_view key, bool otherwise) {
+    const toml::node* node = find(key);
+    if (node == nullptr) return otherwise;
+    const std::string value = text(key);
+    if (value == "on" || value == "off") return value == "on";
+    if (!value.empty()) {
+      mistake_at(*node, "key '" + std::string(key) + "' must be \"on\" or \"off\"");
+    }
+    return otherwise;
+  }
+
   void mistake(std::string message) {
     if (!error_) error_ = plugin::mistake(file_.string() + ": " + std::move(message));
   }
@@ -209,10 +220,11 @@ ServerSource read_server(Reader& reader, const Arguments& arguments) {
 
 UsbipSource read_usbip(Reader& reader) {
   UsbipSource usbip;
-  reader.enter("usbip", {"host", "port", "busid"});
+  reader.enter("usbip", {"host", "port", "busid", "pipeline"});
   usbip.host = reader.required_text("host", "192.0.2.7");
   usbip.port = reader.port("port", default_usbip_port);
   usbip.busid = reader.required_text("busid", "1-1");
+  usbip.pipeline = reader.on("pipeline", true);
   return usbip;
 }
 

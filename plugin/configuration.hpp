@@ -44,6 +44,7 @@ struct UsbipSource {
   std::string host;
   std::uint16_t port = default_usbip_port;
   std::string busid;
+  bool pipeline = true;  ///< see massstorage::Pipeline
 };
 
 struct LogSettings {

@@ -26,8 +26,9 @@ rdpeusb::ResetPolicy reset_policy(const std::string& name) {
 /// "0.4 s", "60 s"
 std::string seconds_text(Duration duration) {
   const auto tenths = duration / std::chrono::milliseconds(100);
-  return std::to_string(tenths / 10) +
-         (tenths < 100 && tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "") + " s";
+  std::string text = std::to_string(tenths / 10);
+  if (tenths < 100 && tenths % 10 != 0) text.append(1, '.').append(std::to_string(tenths % 10));
+  return text + " s";
 }
 
 Dialer::Target target_of(const ServerSource& source, transport::TlsContext tls) {
@@ -106,6 +107,7 @@ void ServerUplink::take_events() {
 void ServerUplink::take(link::Endpoint::Event event) {
   if (auto* data = std::get_if<link::Endpoint::Data>(&event)) {
     if (const auto stick = stick_of(data->stream)) events_.received(*stick, data->bytes);
+    if (endpoint_) endpoint_->recycle(std::move(data->bytes));
   } else if (auto* control = std::get_if<link::Endpoint::Control>(&event)) {
     take(control->message);
   } else if (auto* failed = std::get_if<link::Endpoint::Failed>(&event)) {
@@ -177,7 +179,8 @@ void ServerUplink::granted(const link::Granted& grant) {
   events_.offered({.stick = stick,
                    .busid = grant.busid,
                    .label = grant.label.empty() ? grant.busid : grant.label,
-                   .reset = reset_policy(grant.reset_policy)});
+                   .reset = reset_policy(grant.reset_policy),
+                   .pipeline = grant.pipeline});
 }
 
 void ServerUplink::revoked(const link::Revoked& revocation) {
@@ -295,7 +298,6 @@ void ServerUplink::send(StickId stick, Bytes bytes) {
   const auto found = sticks_.find(stick);
   if (found == sticks_.end() || !endpoint_) return;
   endpoint_->send(found->second, std::move(bytes), loop_.now());
-  flush();
   blocked_ = !can_send();
 }
 

@@ -27,6 +27,7 @@ class ServerUplink final : public Uplink {
   void start(Events events) override;
   [[nodiscard]] bool can_send() const override;
   void send(StickId stick, Bytes bytes) override;
+  void flush() override;
   void usable(StickId stick) override;
   void release(StickId stick) override;
   void refuse(StickId stick, const std::string& why) override;
@@ -49,7 +50,6 @@ class ServerUplink final : public Uplink {
   void end_session(Level level, const std::string& why);
   void withdraw_sticks(const std::string& why);
   void give_up();
-  void flush();
   void tell_if_writable();
 
   [[nodiscard]] std::optional<StickId> stick_of(link::StreamId stream) const;

@@ -48,6 +48,7 @@ void Session::channel_closed(ChannelId channel) {
 void Session::stop(std::function<void()> stopped) {
   stopping_ = true;
   deadline_.cancel();
+  for (const auto& [id, entry] : sticks_) tell_of_pipeline(*entry);
   uplink_->stop(std::move(stopped));
 }
 
@@ -84,6 +85,7 @@ void Session::pump() {
     }
   }
   pumping_ = false;
+  uplink_->flush();
   deadline_.set(role_.next_deadline());
 }
 
@@ -173,6 +175,13 @@ void Session::retire(StickId stick, Entry& entry) {
       role_.complete(stick, std::move(completed->completion), loop_.now());
     }
   }
+  tell_of_pipeline(entry);
+}
+
+void Session::tell_of_pipeline(const Entry& entry) {
+  const auto* counters = entry.stick.pipeline();
+  if (counters == nullptr || counters->commands == 0) return;
+  log_.write(Level::info, "stick " + entry.label + ": " + counters->text());
 }
 
 void Session::send_unsent() {
@@ -183,6 +192,7 @@ void Session::send_unsent() {
       uplink_->send(id, std::move(bytes));
     }
   }
+  uplink_->flush();
 }
 
 std::string Session::label(StickId stick) const {

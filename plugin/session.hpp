@@ -47,7 +47,7 @@ class Session {
  private:
   struct Entry {
     explicit Entry(const Offer& its_offer)
-        : offer(its_offer), stick(its_offer.busid), label(its_offer.label) {}
+        : offer(its_offer), stick(its_offer.busid, its_offer.pipeline), label(its_offer.label) {}
     Offer offer;
     Stick stick;
     std::string label;  ///< as the descriptors say, once they are read
@@ -65,6 +65,7 @@ class Session {
   void take(rdpeusb::TillRole::Output output);
   void refuse(StickId stick, const std::string& why);
   void retire(StickId stick, Entry& entry);
+  void tell_of_pipeline(const Entry& entry);
   void send_unsent();
   [[nodiscard]] std::string label(StickId stick) const;
 

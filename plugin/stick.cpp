@@ -21,18 +21,24 @@ void Stick::receive(ByteView bytes) {
 
 void Stick::lost() {
   importer_.lost();
+  if (pipeline_) pipeline_->lost();
 }
 
 void Stick::submit(usb::Transfer transfer) {
-  importer_.submit(std::move(transfer));
+  if (pipeline_ && pipeline_->concerns(transfer)) {
+    pipeline_->submit(std::move(transfer));
+  } else {
+    importer_.submit(std::move(transfer));
+  }
 }
 
 void Stick::cancel(usb::TransferId id) {
-  importer_.cancel(id);
+  if (!pipeline_ || !pipeline_->cancel(id)) importer_.cancel(id);
 }
 
 std::optional<Stick::Output> Stick::poll() {
   while (outputs_.empty()) {
+    if (take_from_pipeline()) continue;
     auto output = importer_.poll();
     if (!output) return std::nullopt;
     take(std::move(*output));
@@ -40,6 +46,21 @@ std::optional<Stick::Output> Stick::poll() {
   Output first = std::move(outputs_.front());
   outputs_.pop_front();
   return first;
+}
+
+bool Stick::take_from_pipeline() {
+  if (!pipeline_) return false;
+  auto output = pipeline_->poll();
+  if (!output) return false;
+  if (auto* submit = std::get_if<massstorage::Pipeline::Submit>(&*output)) {
+    importer_.submit(std::move(submit->transfer));
+  } else if (const auto* cancel = std::get_if<massstorage::Pipeline::Cancel>(&*output)) {
+    importer_.cancel(cancel->id);
+  } else {
+    outputs_.emplace_back(
+        Completed{std::move(std::get<massstorage::Pipeline::Complete>(*output).completion)});
+  }
+  return true;
 }
 
 void Stick::take(usbip::Importer::Output output) {
@@ -50,7 +71,9 @@ void Stick::take(usbip::Importer::Output output) {
     reader_.emplace(imported->device.speed, imported->device.path);
     ask_next_descriptor();
   } else if (auto* completed = std::get_if<usbip::Importer::Completed>(&output)) {
-    if (reader_) {
+    if (massstorage::Pipeline::is_own(completed->completion.id)) {
+      pipeline_->complete(std::move(completed->completion));
+    } else if (reader_) {
       reader_->complete(completed->completion);
       if (state_ == State::reading) ask_next_descriptor();
     } else {
@@ -74,6 +97,10 @@ void Stick::ask_next_descriptor() {
   }
   reader_.reset();
   state_ = State::ready;
+  if (wants_pipeline_) {
+    pipeline_.emplace(*description);
+    if (!pipeline_->useful()) pipeline_.reset();
+  }
   outputs_.emplace_back(Ready{std::move(description).value()});
 }
 

@@ -1,14 +1,15 @@
 // One stick on its way into the session: imported over USB/IP, its descriptors read, then its
-// transfers carried.
+// transfers carried, those of mass storage through a pipeline.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <variant>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/result.hpp"
+#include "channel/massstorage/pipeline.hpp"
 #include "channel/usb/descriptors.hpp"
 #include "channel/usb/device_reader.hpp"
 #include "channel/usb/transfer.hpp"
@@ -39,7 +40,8 @@ class Stick {
   };
   using Output = std::variant<Send, Ready, Completed, Failed>;
 
-  explicit Stick(const std::string& busid) : importer_(busid) {}
+  /// `pipeline`: for mass storage, see massstorage::Pipeline.
+  Stick(const std::string& busid, bool pipeline) : importer_(busid), wants_pipeline_(pipeline) {}
 
   void start();  ///< sends the import request
   void receive(ByteView bytes);
@@ -51,16 +53,24 @@ class Stick {
 
   [[nodiscard]] std::optional<Output> poll();
 
+  /// nullptr: transfers go to the stick one by one, as the session makes them.
+  [[nodiscard]] const massstorage::PipelineCounters* pipeline() const noexcept {
+    return pipeline_ ? &pipeline_->counters() : nullptr;
+  }
+
  private:
   enum class State : std::uint8_t { importing, reading, ready, failed };
 
   void take(usbip::Importer::Output output);
+  [[nodiscard]] bool take_from_pipeline();
   void ask_next_descriptor();
   void fail_with(Error error);
 
   usbip::Importer importer_;
+  bool wants_pipeline_;
+  std::optional<massstorage::Pipeline> pipeline_;
   std::optional<usb::DeviceReader> reader_;
-  std::deque<Output> outputs_;
+  Queue<Output> outputs_;
   State state_ = State::importing;
 };
 

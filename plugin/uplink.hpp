@@ -29,6 +29,7 @@ struct Offer {
   std::string busid;
   std::string label;  ///< for the log
   rdpeusb::ResetPolicy reset = rdpeusb::ResetPolicy::soften;
+  bool pipeline = true;  ///< post and read ahead, if it is mass storage
 };
 
 /// Connects, and connects again for as long as it lives, with one log line per change of state. On
@@ -53,8 +54,10 @@ class Uplink {
 
   virtual void start(Events events) = 0;
   [[nodiscard]] virtual bool can_send() const = 0;
-  /// Bytes of the stick's USB/IP conversation. Check can_send() first.
+  /// Bytes of the stick's USB/IP conversation. Check can_send() first. They may wait for flush(),
+  /// so that what belongs together goes out as one piece.
   virtual void send(StickId stick, Bytes bytes) = 0;
+  virtual void flush() = 0;
   /// The stick is imported and its descriptors are read: it works.
   virtual void usable(StickId stick) = 0;
   /// Done with the stick.

@@ -32,7 +32,8 @@ void UsbipUplink::begin(std::unique_ptr<transport::Stream> stream) {
                   .closed = [this](const std::optional<Error>& error) { closed(error); }});
   events_.offered({.stick = stick,
                    .busid = source_.busid,
-                   .label = source_.busid + " of usbipd " + dialer_.address()});
+                   .label = source_.busid + " of usbipd " + dialer_.address(),
+                   .pipeline = source_.pipeline});
 }
 
 void UsbipUplink::closed(const std::optional<Error>& error) {

@@ -19,6 +19,7 @@ class UsbipUplink final : public Uplink {
   void start(Events events) override;
   [[nodiscard]] bool can_send() const override;
   void send(StickId stick, Bytes bytes) override;
+  void flush() override {}  // the stream writes by itself
   void usable(StickId stick) override;
   void release(StickId stick) override;
   void refuse(StickId stick, const std::string& why) override;

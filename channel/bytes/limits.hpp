@@ -32,6 +32,14 @@ inline constexpr std::size_t transfers_in_flight_per_device = 1024;
 inline constexpr std::size_t transfer_bytes_in_flight_per_device = 32U << 20U;
 inline constexpr std::uint32_t isochronous_packets = 1024;
 
+// --- mass-storage pipeline
+// ---------------------------------------------------------------------------------------------
+/// The data of one command that is read before the session asks for it. A command that moves more
+/// than usbstor's 1 MiB is forwarded plainly.
+inline constexpr std::uint32_t pipeline_read_bytes = 1U << 20U;
+/// OUT data that the session was told is done while it is still on its way to the stick.
+inline constexpr std::uint32_t pipeline_posted_bytes = 1U << 20U;
+
 // --- MS-RDPEUSB
 // --------------------------------------------------------------------------------------------
 /// Largest whole message: a 4 MiB transfer and its headers.

@@ -105,12 +105,12 @@ class Fields {
   }
   std::string name(const char* key) { return text(key, limits::name_bytes); }
 
-  bool flag(const char* key) {
+  bool flag(const char* key, bool if_missing = false) {
     const auto found = object_.find(key);
-    if (found == object_.end()) return false;
+    if (found == object_.end()) return if_missing;
     if (!found->is_boolean()) {
       wrong(ErrorCode::malformed, key, "is neither true nor false");
-      return false;
+      return if_missing;
     }
     return found->get<bool>();
   }
@@ -221,7 +221,7 @@ Result<ControlMessage> decode_control_message(ByteView json) {
     granted.label = fields.name("label");
     granted.serial = fields.name("serial");
     granted.reset_policy = fields.name("reset_policy");
-    granted.pipeline = fields.flag("pipeline");
+    granted.pipeline = fields.flag("pipeline", true);
     return fields.done(std::move(granted));
   }
   if (type == "revoked") {

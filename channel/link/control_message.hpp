@@ -31,7 +31,9 @@ struct Granted {
   std::uint16_t stream = 0;
   std::string busid, label, serial;
   std::string reset_policy;
-  bool pipeline = false;
+  /// Mass storage: hide the link behind each SCSI command. A server that does not say has nothing
+  /// against it: it takes no part in it.
+  bool pipeline = true;
 };
 /// server -> till: the admin took it away, or the stick was unplugged. The stream is dead.
 struct Revoked {

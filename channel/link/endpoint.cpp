@@ -177,6 +177,7 @@ void Endpoint::begin_frame() {
     return fail_link(ErrorCode::protocol, "data frame number " + std::to_string(header.number) +
                                               ", expected " + std::to_string(session_.received));
   }
+  if (connection_.payload.capacity() == 0) connection_.payload.swap(spare_);
   connection_.payload.reserve(header.payload_bytes);
 }
 
@@ -401,6 +402,11 @@ Bytes Endpoint::take_output(std::size_t enough) {
     data_size += frame_size;
     size += frame_size;
   }
+  const bool ack_pending = connection_.acknowledged != session_.received;
+  if (first == last && connection_.first_output.size() == 0 && !connection_.pong &&
+      !connection_.ping_wanted && !(ack_pending && connection_.ack_wanted)) {
+    return {};
+  }
   ByteWriter output(size);
   output.bytes(connection_.first_output.finish());
   // Signs of life and acknowledgements are not numbered and may overtake.
@@ -410,7 +416,6 @@ Bytes Endpoint::take_output(std::size_t enough) {
   if (std::exchange(connection_.ping_wanted, false)) {
     write_header(output, FrameType::ping, 0, 0, ++connection_.pings);
   }
-  const bool ack_pending = connection_.acknowledged != session_.received;
   if (ack_pending && (connection_.ack_wanted || first != last)) {
     write_header(output, FrameType::ack, 0, 0, session_.received);
     connection_.acknowledged = session_.received;

@@ -6,13 +6,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <limits>
 #include <optional>
 #include <string>
 #include <variant>
 
 #include "channel/bytes/instant.hpp"
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/reader.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/bytes/writer.hpp"
@@ -114,6 +114,12 @@ class Endpoint {
   void advance(Instant now);
   [[nodiscard]] std::optional<Instant> next_deadline() const;
   [[nodiscard]] std::optional<Event> poll_event();
+  /// The buffer of a Data event back, if its owner needs it no longer: for what comes next.
+  void recycle(Bytes&& bytes) noexcept {
+    if (bytes.capacity() <= spare_.capacity()) return;
+    spare_ = std::move(bytes);
+    spare_.clear();
+  }
   /// What a newer peer said that this version does not know: worth a log line, nothing else.
   [[nodiscard]] std::optional<Error> poll_warning();
 
@@ -143,7 +149,7 @@ class Endpoint {
   struct Session {
     SessionId id{};
     bool established = false;
-    std::deque<KeptFrame> kept;
+    Queue<KeptFrame> kept;
     std::uint64_t first_kept = 0;  ///< number of kept.front(): all before are acknowledged
     std::size_t kept_bytes = 0;
     std::uint64_t sent = 0;      ///< number of the first data frame that no connection was given
@@ -204,8 +210,9 @@ class Endpoint {
   std::uint64_t connections_ = 0;
   Session session_;
   Connection connection_;
-  std::deque<Event> events_;
-  std::deque<Error> warnings_;
+  Queue<Event> events_;
+  Bytes spare_;  ///< empty, its memory is for the next frame
+  Queue<Error> warnings_;
 };
 
 }  // namespace tillbridge::link

@@ -17,7 +17,7 @@ void Device::submit(usb::Transfer transfer) {
   assert(running_.count(transfer.id) == 0);
   const auto refused = refusal(transfer);
   bytes_in_flight_ += transfer.length;
-  Running& running = running_.try_emplace(transfer.id).first->second;
+  Running& running = spare_running_.insert(running_, transfer.id, {})->second;
   running.transfer = std::move(transfer);
   if (refused) {
     complete(running, *refused);
@@ -210,8 +210,9 @@ void Device::send(Running& running, Step step, pdu::TransferRequest request) {
   request.address.interface = usb_device_;
   request.urb.request = id;
   const bool control = request.urb.function != pdu::urb_function::bulk_or_interrupt_transfer;
-  requests_[id] = Request{running.transfer.id, step, request.urb.function, false,
-                          Asked{request.in, control, request.output_buffer_size}};
+  spare_requests_.insert(requests_, id,
+                         {running.transfer.id, step, request.urb.function, false,
+                          Asked{request.in, control, request.output_buffer_size}});
   running.requests.push_back(id);
   outputs_.emplace_back(pdu::encode(request));
   // OUT data is never sent twice, so there is no reason to keep it.
@@ -257,7 +258,7 @@ void Device::complete(usb::Completion completion) {
     requests_.at(request).transfer = 0;
     ++abandoned_;
   }
-  running_.erase(found);
+  spare_running_.erase(running_, found);
   outputs_.emplace_back(std::move(completion));
 }
 

@@ -14,6 +14,7 @@
 
 #include "channel/bytes/instant.hpp"
 #include "channel/bytes/limits.hpp"
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/rdpeusb/pdu/message.hpp"
 #include "channel/rdpeusb/terminal_profile.hpp"
@@ -171,9 +172,13 @@ class Device {
   std::uint32_t usb_device_;
   const Habits& habits_;
   std::uint32_t last_request_ = 0;
-  std::map<std::uint32_t, Request> requests_;
+  using Requests = std::map<std::uint32_t, Request>;
+  Requests requests_;
+  SpareNodes<Requests> spare_requests_;
   std::size_t abandoned_ = 0;
-  std::map<usb::TransferId, Running> running_;
+  using RunningTransfers = std::map<usb::TransferId, Running>;
+  RunningTransfers running_;
+  SpareNodes<RunningTransfers> spare_running_;
   std::size_t bytes_in_flight_ = 0;
   std::deque<Control> controls_;
 
@@ -185,7 +190,7 @@ class Device {
   std::vector<Pipe> pipes_;
 
   std::bitset<quirk_count> noted_;
-  std::deque<Output> outputs_;
+  Queue<Output> outputs_;
 };
 
 }  // namespace tillbridge::rdpeusb::terminal

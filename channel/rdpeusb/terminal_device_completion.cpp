@@ -102,8 +102,9 @@ Status Device::answered_opening(std::uint32_t request, const Outcome& outcome, A
 
 Status Device::arrived(std::uint32_t request_id, const Outcome& outcome,
                        const pdu::TsUrbResult* result, Instant now) {
-  const Request request = requests_.at(request_id);
-  requests_.erase(request_id);
+  const auto found = requests_.find(request_id);
+  const Request request = found->second;
+  spare_requests_.erase(requests_, found);
   for (const Quirk quirk : outcome.quirks) note(quirk);
   if (request.transfer == 0) {
     --abandoned_;

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "channel/bytes/instant.hpp"
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/rdpeusb/terminal_profile.hpp"
 #include "channel/rdpeusb/till_role.hpp"
@@ -169,7 +169,7 @@ class TerminalRole {
   std::uint32_t last_ticket_ = 0;
   std::map<ChannelId, std::unique_ptr<Channel>> channels_;
   DeviceId last_device_ = 0;
-  std::deque<Output> outputs_;
+  Queue<Output> outputs_;
 };
 
 }  // namespace tillbridge::rdpeusb

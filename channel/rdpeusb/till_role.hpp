@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "channel/bytes/instant.hpp"
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/usb/descriptors.hpp"
 #include "channel/usb/transfer.hpp"
@@ -159,7 +159,7 @@ class TillRole {
   void forget_if_drained(DeviceId id);
   [[nodiscard]] std::string channel_text(ChannelId id) const;
 
-  std::deque<Output> outputs_;
+  Queue<Output> outputs_;
   std::map<ChannelId, Channel> channels_;
   /// Device channels whose CloseChannel went out and whose end the owner has not reported: the
   /// identity of the stick that each was for.

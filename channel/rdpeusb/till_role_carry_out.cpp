@@ -211,13 +211,13 @@ void DeviceChannel::reset_port(RequestId id, Request& request) {
   wait_then_proceed(id, request, std::move(waits_for));
 }
 
-std::deque<usb::SetupPacket> DeviceChannel::reset_steps() const {
+DeviceChannel::Steps DeviceChannel::reset_steps() const {
   return stick_.reset_policy() == ResetPolicy::pass ? port_reset_steps() : soft_reset_steps();
 }
 
 /// Bulk-Only reset recovery (BOT 5.3.4) of every storage interface.
-std::deque<usb::SetupPacket> DeviceChannel::soft_reset_steps() const {
-  std::deque<usb::SetupPacket> steps;
+DeviceChannel::Steps DeviceChannel::soft_reset_steps() const {
+  Steps steps;
   const auto* configuration = stick_.configuration();
   if (configuration == nullptr) return steps;
   for (const auto& interface : configuration->interfaces) {
@@ -236,8 +236,8 @@ std::deque<usb::SetupPacket> DeviceChannel::soft_reset_steps() const {
 }
 
 /// Handles stay valid over a port reset: what it undoes is established again.
-std::deque<usb::SetupPacket> DeviceChannel::port_reset_steps() const {
-  std::deque<usb::SetupPacket> steps{usb::port_reset()};
+DeviceChannel::Steps DeviceChannel::port_reset_steps() const {
+  Steps steps{usb::port_reset()};
   const auto* configuration = stick_.configuration();
   if (configuration == nullptr) return steps;
   steps.push_back(usb::set_configuration(configuration->value));
@@ -292,7 +292,7 @@ void DeviceChannel::proceed(RequestId id, Request& request) {
     return;
   }
   const usb::SetupPacket setup = request.steps.front();
-  request.steps.pop_front();
+  request.steps.erase(request.steps.begin());
   submit_control(id, request, usb::control_transfer(0, setup));
 }
 

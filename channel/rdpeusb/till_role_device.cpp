@@ -222,8 +222,7 @@ void DeviceChannel::admit(RequestId id, Request request, Instant now) {
       request.deadline = now + std::chrono::milliseconds(control->timeout_ms);
     }
   }
-  const auto [entry, inserted] = requests_.emplace(id, std::move(request));
-  static_cast<void>(inserted);  // check_unused() came first
+  const auto entry = spare_requests_.insert(requests_, id, std::move(request));
   if (must_wait(entry->second)) {
     held_back_.push_back(id);
   } else {
@@ -254,7 +253,7 @@ void DeviceChannel::cancel(RequestId id, const Failure& why) {
 void DeviceChannel::finish(RequestId id, const Outcome& outcome) {
   const auto found = requests_.find(id);
   const Request request = std::move(found->second);
-  requests_.erase(found);  // from here on the id is free: the server may reuse it
+  spare_requests_.erase(requests_, found);  // from here on the id is free: the server may reuse it
   send_completion(id, request, outcome);
 
   outstanding_bytes_ -= request.bytes;

@@ -43,6 +43,9 @@ class DeviceChannel {
  private:
   using RequestId = std::uint32_t;
 
+  /// Moved with each request, and nearly always empty: what allocates nothing then.
+  using Steps = std::vector<usb::SetupPacket>;
+
   struct Request {
     enum class State : std::uint8_t { held_back, waiting, running };
 
@@ -54,11 +57,11 @@ class DeviceChannel {
     std::size_t bytes = 0;  ///< kept for it while it is in the table
 
     State state = State::held_back;
-    std::uint64_t arrival = 0;             ///< counts admissions: which of two came first
-    std::set<RequestId> waits_for{};       ///< waiting: until all of these have completed
-    std::deque<usb::SetupPacket> steps{};  ///< control transfers still to do, one after the other
-    usb::TransferId transfer = 0;          ///< running
-    usb::SetupPacket setup{};              ///< running: of the control transfer
+    std::uint64_t arrival = 0;        ///< counts admissions: which of two came first
+    std::set<RequestId> waits_for{};  ///< waiting: until all of these have completed
+    Steps steps{};                    ///< control transfers still to do, one after the other
+    usb::TransferId transfer = 0;     ///< running
+    usb::SetupPacket setup{};         ///< running: of the control transfer
     /// Why it is being ended early, if it is. What its transfer says decides in the end.
     std::optional<Failure> ending{};
     std::optional<Instant> deadline{};  ///< CONTROL_TRANSFER_EX
@@ -122,9 +125,9 @@ class DeviceChannel {
   [[nodiscard]] bool stall_is_harmless(const usb::SetupPacket& setup) const;
   [[nodiscard]] bool passes_reset_on(const Request& request) const;
   void forget_handles();
-  [[nodiscard]] std::deque<usb::SetupPacket> reset_steps() const;
-  [[nodiscard]] std::deque<usb::SetupPacket> soft_reset_steps() const;
-  [[nodiscard]] std::deque<usb::SetupPacket> port_reset_steps() const;
+  [[nodiscard]] Steps reset_steps() const;
+  [[nodiscard]] Steps soft_reset_steps() const;
+  [[nodiscard]] Steps port_reset_steps() const;
   /// Those that have not ended at once.
   [[nodiscard]] std::set<RequestId> cancel_transfers_of(const std::set<std::uint32_t>& pipes);
   void clear_halts(const usb::SetupPacket& setup);
@@ -149,9 +152,10 @@ class DeviceChannel {
   std::optional<std::uint32_t> completion_interface_;  ///< RequestCompletion, while registered
   bool was_registered_ = false;
   Table requests_;
+  SpareNodes<Table> spare_requests_;
   std::uint64_t arrivals_ = 0;
   std::size_t outstanding_bytes_ = 0;
-  std::deque<RequestId> ready_;      ///< waited, and need not any more
+  Queue<RequestId> ready_;           ///< waited, and need not any more
   std::deque<RequestId> held_back_;  ///< in order of arrival
   Barrier barrier_ = Barrier::none;
   RequestId barrier_holder_ = 0;

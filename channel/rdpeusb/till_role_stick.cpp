@@ -5,6 +5,12 @@
 #include <utility>
 
 namespace tillbridge::rdpeusb::till {
+namespace {
+
+/// Half of the ids are for transfers that somebody between here and the stick makes.
+constexpr usb::TransferId last_session_id = 0x7FFFFFFF;
+
+}  // namespace
 
 Stick::Stick(DeviceId id, TillDevice device, bool by_path, Outputs& outputs)
     : id_(id),
@@ -44,15 +50,15 @@ bool Stick::has_endpoint(std::uint8_t address) const noexcept {
 
 usb::TransferId Stick::submit(std::uint32_t request, usb::Transfer transfer) {
   do {
-    ++last_transfer_;
-  } while (last_transfer_ == 0 || flights_.count(last_transfer_) != 0);
+    last_transfer_ = last_transfer_ % last_session_id + 1;
+  } while (flights_.count(last_transfer_) != 0);
   transfer.id = last_transfer_;
 
   Flight flight{request, transfer.length, std::nullopt, false};
   if (transfer.type == usb::TransferType::control) {
     flight.host_request = usb::as_host_request(transfer.setup);
   }
-  flights_.emplace(transfer.id, flight);
+  spare_flights_.insert(flights_, transfer.id, flight);
   outputs_.emplace_back(TillRole::Submit{id_, std::move(transfer)});
   return last_transfer_;
 }
@@ -79,7 +85,7 @@ std::optional<Stick::Flight> Stick::land(const usb::Completion& completion) {
   const auto found = flights_.find(completion.id);
   if (found == flights_.end()) return std::nullopt;
   const Flight flight = found->second;
-  flights_.erase(found);
+  spare_flights_.erase(flights_, found);
   if (!flight.request) {
     --abandoned_;
     abandoned_bytes_ -= flight.length;

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/rdpeusb/till_role.hpp"
 #include "channel/usb/descriptors.hpp"
 #include "channel/usb/requests.hpp"
@@ -15,7 +15,7 @@
 
 namespace tillbridge::rdpeusb::till {
 
-using Outputs = std::deque<TillRole::Output>;
+using Outputs = Queue<TillRole::Output>;
 
 class Stick {
  public:
@@ -80,7 +80,9 @@ class Stick {
   Outputs& outputs_;
   std::uint8_t active_configuration_;
   std::map<std::uint8_t, std::uint8_t> alternate_settings_;  ///< non-zero ones, by interface number
-  std::map<usb::TransferId, Flight> flights_;
+  using Flights = std::map<usb::TransferId, Flight>;
+  Flights flights_;
+  SpareNodes<Flights> spare_flights_;
   usb::TransferId last_transfer_ = 0;
   std::size_t abandoned_ = 0;
   std::size_t abandoned_bytes_ = 0;

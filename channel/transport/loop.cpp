@@ -14,13 +14,63 @@
 #include "channel/transport/loop_impl.hpp"
 
 namespace tillbridge::transport {
+namespace {
+
+/// Tasks that post tasks go on for so long before sockets and timers are looked at.
+constexpr int tasks_in_a_row = 64;
+
+}  // namespace
+
+void Loop::Impl::later(std::function<void()> task) {
+  if (runner.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    soon.emplace_back(std::move(task));
+  } else {
+    asio::post(context, std::move(task));
+  }
+}
+
+void Loop::Impl::later(std::shared_ptr<Turn> turn) {
+  if (runner.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    soon.emplace_back(std::move(turn));
+  } else {
+    asio::post(context, [turn = std::move(turn)] { turn->come(); });
+  }
+}
+
+void Loop::Impl::run_soon() {
+  for (int i = 0; i < tasks_in_a_row && !soon.empty() && !context.stopped(); ++i) {
+    const Task task = std::move(soon.front());
+    soon.pop_front();
+    if (const auto* turn = std::get_if<std::shared_ptr<Turn>>(&task)) {
+      (*turn)->come();
+    } else {
+      std::get<std::function<void()>>(task)();
+    }
+  }
+}
 
 Loop::Loop() : impl_(std::make_unique<Impl>()) {}
 Loop::~Loop() = default;
 
 void Loop::run() {
-  impl_->context.run();
-  impl_->context.restart();
+  struct Runner {  // also when a callback throws
+    explicit Runner(Impl& loop) : impl(loop) { impl.runner = std::this_thread::get_id(); }
+    ~Runner() { impl.runner = std::thread::id(); }
+    Runner(const Runner&) = delete;
+    Runner& operator=(const Runner&) = delete;
+    Impl& impl;
+  };
+  const Runner runner(*impl_);
+  asio::io_context& context = impl_->context;
+  while (!context.stopped()) {
+    impl_->run_soon();
+    if (impl_->soon.empty()) {
+      context.run_one();
+    } else {
+      context.poll_one();
+    }
+  }
+  context.restart();
 }
 
 void Loop::stop() {
@@ -28,11 +78,36 @@ void Loop::stop() {
 }
 
 void Loop::post(std::function<void()> task) {
-  asio::post(impl_->context, std::move(task));
+  impl_->later(std::move(task));
 }
 
 Instant Loop::now() const {
   return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+// --- Soon ---
+
+struct Soon::Impl final : Turn {
+  Impl(Loop::Impl& its_loop, std::function<void()> its_task)
+      : loop(its_loop), task(std::move(its_task)) {}
+  void come() override {
+    asked = false;
+    if (!forgotten) task();
+  }
+  Loop::Impl& loop;
+  std::function<void()> task;
+  bool asked = false, forgotten = false;
+};
+
+Soon::Soon(Loop& loop, std::function<void()> task)
+    : impl_(std::make_shared<Impl>(loop.impl(), std::move(task))) {}
+
+Soon::~Soon() {
+  impl_->forgotten = true;
+}
+
+void Soon::ask() {
+  if (!std::exchange(impl_->asked, true)) impl_->loop.later(impl_);
 }
 
 // --- Timer ---

@@ -33,6 +33,22 @@ class Loop {
   std::unique_ptr<Impl> impl_;
 };
 
+/// A task of the loop's own thread: done as soon as the running callback has returned, once however
+/// often it was asked for, and not any more when this is destroyed. To ask allocates nothing,
+/// unlike Loop::post().
+class Soon {
+ public:
+  Soon(Loop& loop, std::function<void()> task);
+  ~Soon();
+  Soon(const Soon&) = delete;
+  Soon& operator=(const Soon&) = delete;
+  void ask();
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
 /// Calls back once at or after a point in time. Destroying or re-arming it cancels what was armed;
 /// the callback may do either.
 class Timer {

@@ -184,10 +184,12 @@ void SocketConnection::write_later() {
   // Not at once: what the running callback writes goes out together.
   if (write_pending_ || state_ == State::closed) return;
   write_pending_ = true;
-  asio::post(loop_.context, [self = shared_from_this()] {
-    self->write_pending_ = false;
-    self->write_some();
-  });
+  loop_.later(std::shared_ptr<Turn>(shared_from_this()));
+}
+
+void SocketConnection::come() {
+  write_pending_ = false;
+  write_some();
 }
 
 void SocketConnection::wait_writable() {

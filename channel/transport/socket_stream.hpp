@@ -26,7 +26,7 @@ namespace tillbridge::transport {
 /// Lingering: our half is closed; the peer's bytes are read and thrown away until it closes as
 /// well. Closing a socket with unread bytes would make TCP reset the connection, and the peer might
 /// lose our last words.
-class SocketConnection : public std::enable_shared_from_this<SocketConnection> {
+class SocketConnection final : public std::enable_shared_from_this<SocketConnection>, public Turn {
  public:
   SocketConnection(Loop::Impl& loop, asio::posix::stream_descriptor descriptor,
                    std::unique_ptr<Wire> wire, Peer peer);
@@ -51,6 +51,7 @@ class SocketConnection : public std::enable_shared_from_this<SocketConnection> {
   void discard_some();
   void write_later();
   void wait_writable();
+  void come() override;
   void write_some();
   void write_failed(Error error);
   void linger();

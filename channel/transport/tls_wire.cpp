@@ -19,7 +19,8 @@ constexpr std::size_t output_limit = std::size_t{1} << 20U;
 constexpr std::size_t record_bytes = std::size_t{16} << 10U;
 
 std::string named(const X509& certificate) {
-  return "\"" + common_name(certificate) + "\", SHA-256 fingerprint " + fingerprint(certificate);
+  return std::string(1, '"') + common_name(certificate) + "\", SHA-256 fingerprint " +
+         fingerprint(certificate);
 }
 
 }  // namespace
@@ -32,13 +33,14 @@ struct SocketBio {
     auto& wire = *static_cast<TlsWire*>(BIO_get_data(bio));
     BIO_clear_retry_flags(bio);
     *got = 0;
-    if (wire.held_bytes() >= output_limit) {
+    if (wire.held_bytes() >= output_limit || std::exchange(wire.socket_empty_, false)) {
       BIO_set_retry_read(bio);
       return 0;
     }
     const SocketResult result =
         socket_receive(wire.fd_, std::span(reinterpret_cast<std::uint8_t*>(data), size));
     *got = result.bytes;
+    wire.socket_empty_ = result.bytes != 0 && result.bytes < size;
     if (result.status == WireStatus::would_block) BIO_set_retry_read(bio);
     if (result.status == WireStatus::closed) wire.at_end_ = true;
     if (result.status == WireStatus::failed) wire.socket_error_ = result.error;
@@ -47,7 +49,8 @@ struct SocketBio {
 
   static int write(BIO* bio, const char* data, std::size_t size, std::size_t* written) {
     auto& wire = *static_cast<TlsWire*>(BIO_get_data(bio));
-    const std::span<const char> bytes(data, size);
+    // As the vector's own type: from char the library copies byte by byte.
+    const std::span bytes(reinterpret_cast<const std::uint8_t*>(data), size);
     wire.output_.insert(wire.output_.end(), bytes.begin(), bytes.end());
     *written = size;
     return 1;

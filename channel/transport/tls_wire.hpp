@@ -58,6 +58,9 @@ class TlsWire final : public Wire {
   // Of the socket, for what OpenSSL only calls "system call failed".
   bool at_end_ = false;
   int socket_error_ = 0;
+  /// The last recv() had room for more: the next one would only say that nothing is there. Whoever
+  /// hears "would block" waits for the socket anew, and that tells what has come since.
+  bool socket_empty_ = false;
 
   Bytes output_;  ///< records for the socket
   std::size_t output_sent_ = 0;

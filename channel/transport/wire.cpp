@@ -1,5 +1,6 @@
 #include "channel/transport/wire.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <system_error>
@@ -74,11 +75,10 @@ WireResult PlainWire::write(WriteQueue& queue) {
   while (!queue.empty()) {
     std::array<iovec, 64> vectors{};
     std::size_t count = 0;
-    for (const Bytes& buffer : queue.buffers()) {
-      if (count == vectors.size()) break;
-      const ByteView bytes = count == 0 ? queue.front() : ByteView(buffer);
+    for (; count < std::min(queue.buffers().size(), vectors.size()); ++count) {
+      const ByteView bytes = count == 0 ? queue.front() : ByteView(queue.buffers()[count]);
       // sendmsg() only reads, but its iovec is the one of recvmsg() as well.
-      vectors.at(count++) = {const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+      vectors.at(count) = {const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
     }
     msghdr message{};
     message.msg_iov = vectors.data();

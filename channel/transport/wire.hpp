@@ -4,11 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/reader.hpp"
 #include "channel/bytes/result.hpp"
 
@@ -22,14 +22,14 @@ class WriteQueue {
   [[nodiscard]] ByteView front() const {
     return ByteView(buffers_.front()).subspan(front_written_);
   }
-  [[nodiscard]] const std::deque<Bytes>& buffers() const noexcept { return buffers_; }
+  [[nodiscard]] const Queue<Bytes>& buffers() const noexcept { return buffers_; }
   void pop(std::size_t size);
   void clear();
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
  private:
-  std::deque<Bytes> buffers_;      ///< none of them empty
+  Queue<Bytes> buffers_;           ///< none of them empty
   std::size_t front_written_ = 0;  ///< of the first buffer
   std::size_t size_ = 0;           ///< not yet written, of all buffers
 };

@@ -147,8 +147,8 @@ void Exporter::on_submit(const CmdSubmit& command) {
         fail(ErrorCode::malformed, "USB/IP: an isochronous CMD_SUBMIT of negative packet count"));
   }
   const std::uint32_t payload = command.in ? 0 : command.length;
-  if (verdict_.refusal == 0) return expect(Phase::payload, payload);
   phase_ = Phase::payload;
+  if (verdict_.refusal == 0) return part_.expect_payload(payload);
   part_.discard(payload);
 }
 
@@ -185,8 +185,8 @@ void Exporter::finish_submit() {
       }
     }
     bytes_in_flight_ += running.length;
-    by_sequence_.emplace(running.sequence, transfer.id);
-    running_.emplace(transfer.id, std::move(running));
+    spare_sequences_.insert(by_sequence_, running.sequence, transfer.id);
+    spare_running_.insert(running_, transfer.id, std::move(running));
     outputs_.emplace_back(Submit{std::move(transfer)});
   }
   payload_.clear();
@@ -226,8 +226,8 @@ void Exporter::complete(usb::Completion completion) {
                                                 ", which is not running");
   }
   const Running running = std::move(found->second);
-  running_.erase(found);
-  by_sequence_.erase(running.sequence);
+  spare_running_.erase(running_, found);
+  spare_sequences_.erase(by_sequence_, by_sequence_.find(running.sequence));
   bytes_in_flight_ -= running.length;
   unlinks_waiting_ -= running.unlinks.size();
   make_honest(running, completion);

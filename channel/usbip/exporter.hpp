@@ -3,13 +3,13 @@
 
 #include <bitset>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <variant>
 #include <vector>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/usb/descriptors.hpp"
 #include "channel/usb/transfer.hpp"
@@ -172,13 +172,17 @@ class Exporter {
   std::vector<usb::IsochronousPacket> packets_;
 
   usb::TransferId next_id_ = 1;
-  std::unordered_map<usb::TransferId, Running> running_;
-  std::unordered_map<std::uint32_t, usb::TransferId> by_sequence_;
+  using RunningTransfers = std::unordered_map<usb::TransferId, Running>;
+  using Sequences = std::unordered_map<std::uint32_t, usb::TransferId>;
+  RunningTransfers running_;
+  SpareNodes<RunningTransfers> spare_running_;
+  Sequences by_sequence_;
+  SpareNodes<Sequences> spare_sequences_;
   std::uint64_t bytes_in_flight_ = 0;
   std::size_t unlinks_waiting_ = 0;
 
-  std::deque<Output> outputs_;
-  std::deque<std::string> notices_;
+  Queue<Output> outputs_;
+  Queue<std::string> notices_;
   std::bitset<static_cast<std::size_t>(Notice::count)> noted_;
 };
 

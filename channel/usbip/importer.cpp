@@ -172,8 +172,8 @@ void Importer::submit(usb::Transfer transfer) {
   if (!command.in) queue_send<Send>(outputs_, std::move(transfer.data));
   queue_send<Send>(outputs_, encode_packets(running.packets));
   bytes_in_flight_ += running.length;
-  by_id_.emplace(running.id, command.sequence);
-  running_.emplace(command.sequence, std::move(running));
+  spare_sequences_.insert(by_id_, running.id, command.sequence);
+  spare_running_.insert(running_, command.sequence, std::move(running));
 }
 
 void Importer::cancel(usb::TransferId id) {
@@ -256,7 +256,8 @@ void Importer::on_ret_submit(const RetSubmit& command) {
                           " packets) is larger than the transfer of " +
                           std::to_string(answered_.length) + " bytes");
   }
-  expect(Phase::payload, answered_.in ? command.actual_length : 0);
+  phase_ = Phase::payload;
+  part_.expect_payload(answered_.in ? command.actual_length : 0);
 }
 
 void Importer::finish_ret_submit() {
@@ -336,8 +337,8 @@ std::optional<Importer::Running> Importer::take_running(std::uint32_t sequence) 
   const auto found = running_.find(sequence);
   if (found == running_.end()) return std::nullopt;
   std::optional<Running> running(std::move(found->second));
-  running_.erase(found);
-  by_id_.erase(running->id);
+  spare_running_.erase(running_, found);
+  spare_sequences_.erase(by_id_, by_id_.find(running->id));
   bytes_in_flight_ -= running->length;
   return running;
 }

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/result.hpp"
 #include "channel/usb/descriptors.hpp"
 #include "channel/usb/transfer.hpp"
@@ -110,8 +111,12 @@ class Importer {
   std::uint32_t device_id_ = 0;
 
   std::uint32_t last_sequence_ = 0;
-  std::unordered_map<std::uint32_t, Running> running_;        // by sequence of the CMD_SUBMIT
-  std::unordered_map<usb::TransferId, std::uint32_t> by_id_;  // sequence of the CMD_SUBMIT
+  using RunningTransfers = std::unordered_map<std::uint32_t, Running>;
+  using Sequences = std::unordered_map<usb::TransferId, std::uint32_t>;
+  RunningTransfers running_;  // by sequence of the CMD_SUBMIT
+  SpareNodes<RunningTransfers> spare_running_;
+  Sequences by_id_;  // sequence of the CMD_SUBMIT
+  SpareNodes<Sequences> spare_sequences_;
   std::unordered_map<std::uint32_t, std::uint32_t>
       unlinks_;  // CMD_UNLINK's sequence → CMD_SUBMIT's
   /// Transfers that a RET_UNLINK(0) ended without their RET_SUBMIT: it may still come (see
@@ -126,7 +131,7 @@ class Importer {
                             // which is dropped
   Bytes payload_;
 
-  std::deque<Output> outputs_;
+  Queue<Output> outputs_;
 };
 
 }  // namespace tillbridge::usbip

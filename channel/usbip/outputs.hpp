@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstddef>
-#include <deque>
 #include <optional>
 #include <utility>
 #include <variant>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/bytes/reader.hpp"
 
 namespace tillbridge::usbip {
@@ -17,7 +17,7 @@ inline constexpr std::size_t coalesced_bytes = 4096;
 /// Queues `bytes` behind what is there. Small pieces are joined, so that a burst of answers becomes
 /// one write; a large payload is moved, never copied.
 template <typename Send, typename Output>
-void queue_send(std::deque<Output>& outputs, Bytes bytes) {
+void queue_send(Queue<Output>& outputs, Bytes bytes) {
   if (bytes.empty()) return;
   if (!outputs.empty()) {
     if (auto* last = std::get_if<Send>(&outputs.back());
@@ -30,7 +30,7 @@ void queue_send(std::deque<Output>& outputs, Bytes bytes) {
 }
 
 template <typename Output>
-[[nodiscard]] std::optional<Output> take_front(std::deque<Output>& outputs) {
+[[nodiscard]] std::optional<Output> take_front(Queue<Output>& outputs) {
   if (outputs.empty()) return std::nullopt;
   std::optional<Output> front(std::move(outputs.front()));
   outputs.pop_front();

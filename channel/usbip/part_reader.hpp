@@ -10,42 +10,57 @@
 
 namespace tillbridge::usbip {
 
-/// Each byte of a part is copied once, into the buffer that take() hands on: a 4 MiB payload in 64
-/// KiB pieces costs one allocation and one copy.
+/// Each byte of a part is copied once. A header is looked at with view(), in a buffer that is used
+/// again; a payload is handed on by take(), so that 4 MiB in 64 KiB pieces cost one allocation.
 class PartReader {
  public:
   /// The next part is kept. The caller has bounded `size`.
   void expect(std::size_t size) {
-    kept_.clear();
-    kept_.reserve(size);
-    missing_ = size;
-    keep_ = true;
+    kind_ = Kind::header;
+    begin(header_, size);
+  }
+  void expect_payload(std::size_t size) {
+    kind_ = Kind::payload;
+    begin(payload_, size);
   }
 
   /// The next part is thrown away as it comes.
   void discard(std::uint64_t size) {
-    kept_.clear();
+    kind_ = Kind::discarded;
+    header_.clear();
+    payload_.clear();
     missing_ = size;
-    keep_ = false;
   }
 
   /// Takes what the part still needs from the front of `bytes`; true when the part is complete.
   [[nodiscard]] bool feed(ByteView& bytes) {
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(missing_, bytes.size()));
     const ByteView taken = bytes.first(size);
-    if (keep_) kept_.insert(kept_.end(), taken.begin(), taken.end());
+    if (kind_ != Kind::discarded) {
+      Bytes& kept = kind_ == Kind::header ? header_ : payload_;
+      kept.insert(kept.end(), taken.begin(), taken.end());
+    }
     missing_ -= size;
     bytes = bytes.subspan(size);
     return missing_ == 0;
   }
 
-  [[nodiscard]] ByteView view() const noexcept { return kept_; }
-  [[nodiscard]] Bytes take() noexcept { return std::exchange(kept_, {}); }
+  /// Empty after discard(), as is what take() returns.
+  [[nodiscard]] ByteView view() const noexcept { return header_; }
+  [[nodiscard]] Bytes take() noexcept { return std::exchange(payload_, {}); }
 
  private:
-  Bytes kept_;
+  enum class Kind : std::uint8_t { header, payload, discarded };
+
+  void begin(Bytes& kept, std::size_t size) {
+    kept.clear();
+    kept.reserve(size);
+    missing_ = size;
+  }
+
+  Bytes header_, payload_;
+  Kind kind_ = Kind::header;
   std::uint64_t missing_ = 0;
-  bool keep_ = true;
 };
 
 }  // namespace tillbridge::usbip

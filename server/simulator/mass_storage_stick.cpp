@@ -334,12 +334,14 @@ std::optional<Ending> MassStorageStick::send(const usb::Transfer& transfer) {
       return Ending{TransferStatus::stall, 0, {}};
     }
   }
-  if (transfer.length - data.size() < StatusBlock::size) {
+  const std::size_t status_size =
+      mischief_.short_data ? StatusBlock::size / 2 : std::size_t{StatusBlock::size};
+  if (transfer.length - data.size() < status_size) {
     return Ending{TransferStatus::overflow, 0, std::move(data)};
   }
   Bytes status = take_status();
   flip_a_bit(status);
-  if (mischief_.short_data) status.resize(status.size() / 2);
+  status.resize(status_size);
   data.insert(data.end(), status.begin(), status.end());
   return Ending{TransferStatus::success, 0, std::move(data)};
 }
@@ -348,7 +350,8 @@ std::optional<Ending> MassStorageStick::send(const usb::Transfer& transfer) {
 bool MassStorageStick::send_data(std::size_t room, Bytes& data) {
   const std::size_t packet = packet_size(in_endpoint);
   const std::uint64_t left = intended_ - moved_;
-  const bool fits = left <= room || room % packet == 0;
+  // A transfer of no bytes has an IN token, too, and no room for the packet that answers it.
+  const bool fits = left <= room || (room % packet == 0 && room != 0);
   const std::size_t size =
       fits ? static_cast<std::size_t>(std::min<std::uint64_t>(left, room)) : room - room % packet;
   disk_.produce(size, data);

@@ -189,6 +189,19 @@ void declare(CLI::App& app, Options& options, Raw& raw) {
   app.add_option("--probe-bench", options.probe.bench_rounds,
                  "rounds of 4 KiB and 64 KiB reads and of bare channel round trips")
       ->group(group);
+  app.add_flag("--probe-bench-writes", options.probe.bench_writes,
+               "with --probe-bench: also writes what was read back to its place; not for a TSE, "
+               "whose blocks mean commands")
+      ->group(group);
+  app.add_option("--probe-bench-sequential", options.probe.bench_sequential,
+                 "with --probe-bench: in each round also this many reads of 64 KiB in a row")
+      ->check(CLI::Range(0U, 10'000U))
+      ->group(group);
+  app.add_flag(
+         "!--probe-bench-no-round-trips", options.probe.bench_round_trips,
+         "with --probe-bench: no comparison with round trips of the channel; for clients that "
+         "do not answer GET_HUB_COUNT, as FreeRDP's own")
+      ->group(group);
   app.add_option("--probe-command-bytes", options.probe.command_bytes,
                  "most data of one SCSI command")
       ->check(CLI::Range(4096U, 1U << 20U))
@@ -315,6 +328,10 @@ Status check_probe(const Raw& raw, Options& options) {
   if (probe.bench_rounds != 0 && probe.command_bytes < 64U << 10U) {
     return fail(ErrorCode::config,
                 "--probe-bench reads 64 KiB at once: --probe-command-bytes must not be less");
+  }
+  if (probe.bench_rounds == 0 &&
+      (probe.bench_writes || probe.bench_sequential != 0 || !probe.bench_round_trips)) {
+    return fail(ErrorCode::config, "the other --probe-bench options need --probe-bench ROUNDS");
   }
   probe.patience = std::chrono::seconds(raw.patience_s);
   return {};

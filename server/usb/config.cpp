@@ -134,7 +134,7 @@ class Reader {
       mapping.reset = reset == "soften" ? ResetPolicy::soften
                       : reset == "pass" ? ResetPolicy::pass
                                         : ResetPolicy::refuse;
-      mapping.pipeline = table.flag("pipeline", mapping.pipeline);
+      mapping.pipeline = table.word("pipeline", {"on", "off"}, "on") == "on";
       table.finish();
       config_.rules.mappings.push_back(std::move(mapping));
     }

@@ -97,7 +97,7 @@ void Lease::submit(usb::Transfer transfer) {
 }
 
 void Lease::pass_on(usb::Transfer transfer) {
-  running_.emplace(transfer.id, transfer.in() ? Direction::in : Direction::out);
+  spare_running_.insert(running_, transfer.id, transfer.in() ? Direction::in : Direction::out);
   stick_->submit(std::move(transfer));
 }
 
@@ -188,7 +188,7 @@ void Lease::completed(usb::Completion completion) {
   ++record_.transfers;
   (found->second == Direction::out ? record_.bytes_out : record_.bytes_in) +=
       completion.actual_length;
-  running_.erase(found);
+  spare_running_.erase(running_, found);
   events_.completed(std::move(completion));
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "channel/bytes/queue.hpp"
 #include "channel/transport/loop.hpp"
 #include "channel/usb/requests.hpp"
 #include "server/usb/mapping.hpp"
@@ -86,7 +87,9 @@ class Lease {
   Stick::Events events_;
   std::unique_ptr<Stick> stick_;
   enum class Direction : bool { in, out };
-  std::unordered_map<usb::TransferId, Direction> running_;
+  using Running = std::unordered_map<usb::TransferId, Direction>;
+  Running running_;
+  SpareNodes<Running> spare_running_;
   std::optional<SoftReset> soft_reset_;
   std::deque<usb::Transfer> held_;  // behind the soft reset; bounded by the exporter's limits
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

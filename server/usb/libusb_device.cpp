@@ -81,6 +81,7 @@ LibusbDevice::LibusbDevice(transport::Loop& loop, FlightCount& flights, libusb_d
       device_(device),
       description_(std::move(description)),
       events_(std::move(events)),
+      order_(description_),
       worksite_(std::make_shared<LibusbWorksite>(device, description_)) {}
 
 LibusbDevice::~LibusbDevice() {
@@ -110,6 +111,7 @@ void LibusbDevice::end_use() {
   user_state_ = UserState::none;
   ++use_number_;
   waiting_.clear();
+  order_.clear();
   for (auto& [id, flight] : flights_of_libusb_) {
     flight->delivered = true;
     libusb_cancel_transfer(flight->transfer);
@@ -210,9 +212,18 @@ void LibusbDevice::submit(usb::Transfer transfer) {
                              : std::nullopt;
     if (request) {
       run_host_request(transfer.id, *request);
-    } else {
-      submit_to_libusb(std::move(transfer));
+    } else if (auto admitted = order_.admit(std::move(transfer))) {
+      submit_to_libusb(std::move(*admitted));
     }
+  }
+}
+
+// Not while a request runs on the worker, which has the handle.
+void LibusbDevice::submit_kept() {
+  while (!host_request_) {
+    auto transfer = order_.next();
+    if (!transfer) return;
+    submit_to_libusb(std::move(*transfer));
   }
 }
 
@@ -220,6 +231,7 @@ void LibusbDevice::submit_to_libusb(usb::Transfer transfer) {
   const usb::TransferId id = transfer.id;
   auto flight = std::make_unique<Flight>(loop_, flights_, weak_from_this(), std::move(transfer));
   if (flight->transfer == nullptr) {
+    order_.ended(id);
     answer_later(id, usb::TransferStatus::no_resources);
     return;
   }
@@ -255,6 +267,7 @@ void LibusbDevice::submit_to_libusb(usb::Transfer transfer) {
     return;
   }
   flights_.down();
+  order_.ended(id);
   answer_later(id, submit_status(code));
   if (code == LIBUSB_ERROR_NO_DEVICE) events_.lost();
 }
@@ -274,6 +287,7 @@ void LibusbDevice::transfer_done(usb::TransferId id) {
   if (found == flights_of_libusb_.end()) return;
   const std::unique_ptr<Flight> flight = std::move(found->second);
   flights_of_libusb_.erase(found);
+  order_.ended(id);
   const libusb_transfer& done = *flight->transfer;
   const bool lost = done.status == LIBUSB_TRANSFER_NO_DEVICE;
   if (!flight->delivered) {
@@ -319,6 +333,7 @@ void LibusbDevice::transfer_done(usb::TransferId id) {
     deliver(std::move(completion));
   }
   if (lost && !host_request_ && !gone_) events_.lost();
+  if (!gone_) submit_kept();
   settle();
 }
 
@@ -340,6 +355,7 @@ void LibusbDevice::host_request_done(usb::TransferId id, usb::TransferStatus sta
   const bool mine = user_state_ == UserState::ready && host_request_ == id && !gone_;
   host_request_.reset();
   if (mine) deliver(ended(id, status));
+  submit_kept();
   while (!host_request_ && !waiting_.empty()) {
     usb::Transfer transfer = std::move(waiting_.front());
     waiting_.pop_front();
@@ -349,6 +365,10 @@ void LibusbDevice::host_request_done(usb::TransferId id, usb::TransferStatus sta
 }
 
 void LibusbDevice::cancel(usb::TransferId id) {
+  if (order_.cancel(id)) {
+    answer_later(id, usb::TransferStatus::cancelled);
+    return;
+  }
   const auto waiting =
       std::find_if(waiting_.begin(), waiting_.end(),
                    [id](const usb::Transfer& transfer) { return transfer.id == id; });
@@ -370,6 +390,7 @@ void LibusbDevice::gone() {
     libusb_cancel_transfer(flight->transfer);
   }
   if (host_request_ && user_state_ == UserState::ready) running.push_back(*host_request_);
+  for (const usb::TransferId id : order_.clear()) running.push_back(id);
   for (const usb::Transfer& transfer : waiting_) running.push_back(transfer.id);
   waiting_.clear();
   if (user_state_ == UserState::waiting)

@@ -16,6 +16,7 @@
 
 #include "channel/transport/loop.hpp"
 #include "channel/usb/requests.hpp"
+#include "server/usb/bulk_only_order.hpp"
 #include "server/usb/libusb_worksite.hpp"
 #include "server/usb/stick_source.hpp"
 #include "server/usb/worker.hpp"
@@ -84,6 +85,7 @@ class LibusbDevice : public std::enable_shared_from_this<LibusbDevice> {
   void claimed(const Result<LibusbWorksite::Claimed>& result);
   void answer_open(Status status);
   void submit_to_libusb(usb::Transfer transfer);
+  void submit_kept();
   void run_host_request(usb::TransferId id, const usb::HostRequest& request);
   void host_request_done(usb::TransferId id, usb::TransferStatus status);
   void transfer_done(usb::TransferId id);
@@ -104,6 +106,7 @@ class LibusbDevice : public std::enable_shared_from_this<LibusbDevice> {
   UserState user_state_ = UserState::none;
   std::uint64_t use_number_ = 0;  // tells the answers to one user from those to the next
 
+  BulkOnlyOrder order_;  // what is kept there came before what is in waiting_
   std::unordered_map<usb::TransferId, std::unique_ptr<Flight>> flights_of_libusb_;
   std::optional<usb::TransferId> host_request_;  // what the worker carries out now
   std::deque<usb::Transfer> waiting_;            // behind it; bounded by the exporter's limits

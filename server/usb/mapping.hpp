@@ -38,7 +38,7 @@ struct Mapping {
   std::string till;  ///< common name of the till's certificate, or usbip_prefix and an address
   std::string fingerprint;  ///< optional: only this very certificate
   ResetPolicy reset = ResetPolicy::soften;
-  bool pipeline = false;
+  bool pipeline = true;  ///< the till may hide the link behind each SCSI command
 
   /// This mapping speaks of the till, apart from a fingerprint that may not fit.
   [[nodiscard]] bool names(const TillIdentity& till_identity) const;

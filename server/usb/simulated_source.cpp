@@ -94,13 +94,7 @@ class SimulatedSource::SimulatedStick final : public Stick {
     schedule_pump();
   }
 
-  void schedule_pump() {
-    if (std::exchange(pump_scheduled_, true)) return;
-    later([this] {
-      pump_scheduled_ = false;
-      pump();
-    });
-  }
+  void schedule_pump() { pump_soon_.ask(); }
 
   // The hand pulled the stick. Its completions go out here, so that the departure comes after them.
   void gone() {
@@ -162,7 +156,7 @@ class SimulatedSource::SimulatedStick final : public Stick {
   Events events_;
   std::unordered_set<usb::TransferId> running_;
   usb::DeviceDescription gone_description_;
-  bool pump_scheduled_ = false;
+  transport::Soon pump_soon_{loop_, [this] { pump(); }};
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -54,7 +54,13 @@ TillSession::TillSession(transport::Loop& loop, StickRegistry& registry,
       registry_(registry),
       grace_(grace),
       events_(std::move(events)),
-      link_timer_(loop),
+      link_deadline_(loop,
+                     [this] {
+                       endpoint_.advance(loop_.now());
+                       pump();
+                     }),
+      pump_soon_(loop, [this] { pump(); }),
+      close_timer_(loop),
       hello_timer_(loop),
       grace_timer_(loop) {
   till_ = {TillIdentity::Kind::certificate, till.name, till.fingerprint};
@@ -103,7 +109,7 @@ void TillSession::lost(const std::string& cause) {
   stream_.reset();
   if (over_) return;
   endpoint_.disconnected(loop_.now());
-  link_timer_.cancel();
+  link_deadline_.cancel();
   if (closing_ || !can_resume() || grants_.empty()) {
     if (!closing_) log::info("till " + name_ + " left: " + cause);
     over();
@@ -126,16 +132,6 @@ void TillSession::give_up(const std::string& reason) {
   if (!waiting_since_ || over_) return;
   log::warning("till " + name_ + " is given up: " + reason);
   over();
-}
-
-void TillSession::schedule_pump() {
-  if (pump_scheduled_ || over_) return;
-  pump_scheduled_ = true;
-  loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
-    if (alive.expired()) return;
-    pump_scheduled_ = false;
-    pump();
-  });
 }
 
 bool TillSession::has_room() const {
@@ -177,7 +173,7 @@ void TillSession::pump() {
     reading_paused_ = true;
     stream_->pause_reading();
   }
-  arm_timer();
+  if (!closing_) link_deadline_.set(endpoint_.next_deadline());
 }
 
 void TillSession::handle(link::Endpoint::Event event) {
@@ -240,6 +236,7 @@ void TillSession::data(link::StreamId stream, Bytes bytes) {
   const auto found = grants_.find(stream);
   if (found != grants_.end()) {
     found->second.conversation->receive(bytes);
+    endpoint_.recycle(std::move(bytes));
   } else if (stream >= next_stream_) {
     disconnect("it used stream " + std::to_string(stream) + ", which it was not given");
   }
@@ -269,7 +266,7 @@ void TillSession::refresh() {
     if (stick->exported_to(till_) && stick->lease == nullptr) offer(*stick);
   }
   if (grants_.empty()) say_nothing_for_you();
-  schedule_pump();
+  pump_soon_.ask();
 }
 
 void TillSession::offer(const PresentStick& stick) {
@@ -291,7 +288,7 @@ void TillSession::offer(const PresentStick& stick) {
   grant.conversation = std::make_unique<Conversation>(
       registry_, till_,
       Conversation::Owner{
-          [this] { schedule_pump(); }, [this] { return lease_record(); },
+          [this] { pump_soon_.ask(); }, [this] { return lease_record(); },
           // The only device on this stream is the granted one.
           [this, stay = grant.stay] {
             std::vector<usb::DeviceDescription> devices;
@@ -417,19 +414,6 @@ void TillSession::flush() {
   if (!bytes.empty()) stream_->write(std::move(bytes));
 }
 
-void TillSession::arm_timer() {
-  if (closing_) return;
-  const auto deadline = endpoint_.next_deadline();
-  if (!deadline) {
-    link_timer_.cancel();
-    return;
-  }
-  link_timer_.arm(*deadline, [this] {
-    endpoint_.advance(loop_.now());
-    pump();
-  });
-}
-
 void TillSession::close(const std::string& reason) {
   if (closing_ || over_) return;
   closing_ = true;
@@ -446,7 +430,8 @@ void TillSession::close_stream() {
     return;
   }
   // A till that does not read any more does not keep its connection.
-  link_timer_.arm(loop_.now() + goodbye_within, [this] { over(); });
+  link_deadline_.cancel();
+  close_timer_.arm(loop_.now() + goodbye_within, [this] { over(); });
   stream_->close();
 }
 
@@ -461,7 +446,8 @@ void TillSession::over() {
   over_ = true;
   closing_ = true;
   grants_.clear();
-  link_timer_.cancel();
+  link_deadline_.cancel();
+  close_timer_.cancel();
   hello_timer_.cancel();
   grace_timer_.cancel();
   // A copy of the callback: it destroys this object and with it the original.

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "channel/link/endpoint.hpp"
+#include "channel/transport/deadline.hpp"
 #include "channel/transport/loop.hpp"
 #include "channel/transport/stream.hpp"
 #include "server/usb/conversation.hpp"
@@ -91,7 +92,6 @@ class TillSession {
   void received(ByteView bytes);
   void resumed();
   void lost(const std::string& cause);
-  void schedule_pump();
   void pump();
   void handle(link::Endpoint::Event event);
   void handle_control(const link::ControlMessage& message);
@@ -103,7 +103,6 @@ class TillSession {
   [[nodiscard]] std::string nothing_message() const;
   void drain_conversations();
   void flush();
-  void arm_timer();
   [[nodiscard]] bool has_room() const;
   void disconnect(const std::string& reason);
   void close_stream();
@@ -119,12 +118,14 @@ class TillSession {
   std::string address_;
   std::string name_;  // "kasse-03 at 192.0.2.7:51344", for the log
   link::Endpoint endpoint_{link::Side::server};
-  transport::Timer link_timer_;
+  transport::Deadline link_deadline_;  ///< of the endpoint
+  transport::Soon pump_soon_;
+  transport::Timer close_timer_;
   transport::Timer hello_timer_;
   transport::Timer grace_timer_;
   std::optional<Instant> waiting_since_;
   bool greeted_ = false, closing_ = false, over_ = false;
-  bool reading_paused_ = false, pump_scheduled_ = false;
+  bool reading_paused_ = false;
   std::string session_;
   std::map<link::StreamId, Grant> grants_;
   link::StreamId next_stream_ = 1;

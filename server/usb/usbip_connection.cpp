@@ -34,9 +34,10 @@ UsbipConnection::UsbipConnection(transport::Loop& loop, StickRegistry& registry,
       closed_(std::move(closed)),
       till_{TillIdentity::Kind::usbip_address, host_of(stream_->peer().address), ""},
       timer_(loop),
+      pump_soon_(loop, [this] { pump(); }),
       conversation_(std::make_unique<Conversation>(
           registry, till_,
-          Conversation::Owner{[this] { schedule_pump(); },
+          Conversation::Owner{[this] { pump_soon_.ask(); },
                               [this] {
                                 LeaseRecord record;
                                 record.till = std::string(Mapping::usbip_prefix) + till_.name;
@@ -83,16 +84,6 @@ void UsbipConnection::close() {
   conversation_.reset();
   timer_.arm(loop_.now() + close_within, [this] { over(); });
   stream_->close();
-}
-
-void UsbipConnection::schedule_pump() {
-  if (pump_scheduled_ || over_) return;
-  pump_scheduled_ = true;
-  loop_.post([this, alive = std::weak_ptr<bool>(alive_)] {
-    if (alive.expired()) return;
-    pump_scheduled_ = false;
-    pump();
-  });
 }
 
 void UsbipConnection::pump() {

@@ -34,7 +34,6 @@ class UsbipConnection {
   void close();
 
  private:
-  void schedule_pump();
   void pump();
   void over();
   [[nodiscard]] Result<StayId> choose(const std::string& busid);
@@ -46,9 +45,10 @@ class UsbipConnection {
   std::function<void()> closed_;
   TillIdentity till_;
   transport::Timer timer_;
+  transport::Soon pump_soon_;
   std::unique_ptr<Conversation> conversation_;  // none once closing
   StayId stay_ = 0;                             // imported; 0 is none
-  bool reading_paused_ = false, pump_scheduled_ = false, closing_ = false, over_ = false;
+  bool reading_paused_ = false, closing_ = false, over_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

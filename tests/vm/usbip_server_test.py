@@ -25,7 +25,10 @@ def inside(build):
         subprocess.run(["usbip", "bind", "-b", busid], check=True)
         usbipd.wait_for(r"listening on")
         guest_side.note(f"the stock usbipd exports {busid}")
-        session.connect(session.chain.file("till.toml", f'[usbip]\nhost = "127.0.0.1"\nport = 3240\nbusid = "{busid}"\n'))
+        # QEMU's stick loses a status that was asked for before all data was taken, which a real one answers with NAK; tillbridged
+        # keeps the order for it, a stock usbipd does not.
+        session.connect(session.chain.file(
+            "till.toml", f'[usbip]\nhost = "127.0.0.1"\nport = 3240\nbusid = "{busid}"\npipeline = "off"\n'))
         disk = session.attached_disk()
         assert pathlib.Path(disk).read_bytes()[:len(PATTERN)] == PATTERN
         guest_side.note(f"{len(PATTERN) >> 20} MiB read from {disk} as on the stick")
@@ -35,7 +38,7 @@ def outside(build):
     with tempfile.TemporaryDirectory(prefix="tillbridge-vm-") as directory:
         image = pathlib.Path(directory) / "stick.img"
         image.write_bytes(PATTERN + bytes(12 << 20))
-        vm_support.run_in_guest(build, "usbip_server_test.py", vm_support.storage_stick(image), {}, directory, timeout_s=220, log=print)
+        vm_support.run_in_guest(build, "usbip_server_test.py", vm_support.storage_stick(image), {}, directory, log=print)
 
 
 if __name__ == "__main__":

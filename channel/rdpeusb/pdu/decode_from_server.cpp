@@ -44,11 +44,11 @@ std::optional<std::uint32_t> flags_of(const TsUrb& urb) {
 
 /// What rdpeusb.md 4.4 and 2.9 ask of a transfer beyond its layout.
 Status check_kind(const TransferRequest& request) {
-  const std::string name = urb_function_text(request.urb.function);
+  const auto name = [&request] { return urb_function_text(request.urb.function); };
   const UrbDirection direction = direction_of(request.urb.function);
   if ((direction == UrbDirection::in && !request.in) ||
       (direction == UrbDirection::out && request.in)) {
-    return fail(ErrorCode::malformed, name + " came in the wrong kind of transfer request");
+    return fail(ErrorCode::malformed, name() + " came in the wrong kind of transfer request");
   }
   if (const auto flags = flags_of(request.urb)) {
     const bool flag_in = (*flags & transfer_flag::direction_in) != 0;
@@ -56,15 +56,15 @@ Status check_kind(const TransferRequest& request) {
     // direction.
     if (flag_in != request.in && !(request.in && request.output_buffer_size == 0)) {
       return fail(ErrorCode::malformed,
-                  name + ": TransferFlags contradict the kind of transfer request");
+                  name() + ": TransferFlags contradict the kind of transfer request");
     }
   }
   if (request.urb.no_ack &&
       (request.in || request.urb.function != urb_function::isochronous_transfer)) {
-    return fail(ErrorCode::malformed, name + ": NoAck is only for isochronous OUT");
+    return fail(ErrorCode::malformed, name() + ": NoAck is only for isochronous OUT");
   }
   if (request.output_buffer_size > limits::transfer_bytes) {
-    return fail(ErrorCode::limit, name + " of " + std::to_string(request.output_buffer_size) +
+    return fail(ErrorCode::limit, name() + " of " + std::to_string(request.output_buffer_size) +
                                       " bytes is above " + std::to_string(limits::transfer_bytes));
   }
   return {};

@@ -16,8 +16,6 @@ constexpr usb::TransferId configure_id = 1;
 /// A stick that was just plugged in answers "not ready" or "medium may have changed" a few times.
 constexpr std::uint32_t most_not_ready = 50;
 
-constexpr std::uint32_t kib_4 = 4U << 10U, kib_64 = 64U << 10U;
-
 /// GET_HUB_COUNT is answered with one u32.
 constexpr std::uint32_t hub_count_bytes = 4;
 
@@ -35,7 +33,7 @@ std::string rounded(double value) {
 
 MassStorageProbe::MassStorageProbe(std::string name, massstorage::BulkOnlyHost host,
                                    const Options& options)
-    : name_(std::move(name)), host_(std::move(host)), options_(options) {}
+    : name_(std::move(name)), host_(std::move(host)), options_(options), benchmark_(options) {}
 
 void MassStorageProbe::start(Instant now) {
   now_ = now;
@@ -111,7 +109,7 @@ void MassStorageProbe::enter(Stage stage) {
       next_read();
       break;
     case Stage::bench:
-      next_measure();
+      next_step();
       break;
     case Stage::configure:
     case Stage::done:
@@ -147,7 +145,7 @@ void MassStorageProbe::command_ended(massstorage::CommandResult& result) {
     case Stage::read:
       return was_read(result);
     case Stage::bench:
-      return measured();
+      return step_ended(result);
     case Stage::configure:
     case Stage::done:
       return;
@@ -317,79 +315,44 @@ void MassStorageProbe::reads_ended() {
 // --- benchmark
 // -------------------------------------------------------------------------------------------------
 
-void MassStorageProbe::next_measure() {
-  if (round_ >= options_.bench_rounds) return bench_ended();
-  measure_began_ = now_;
-  if (measure_ == Measure::round_trip_1) round_trips_began_ = now_;
-  if (measure_ != Measure::read_4_kib && measure_ != Measure::read_64_kib) {
+void MassStorageProbe::next_step() {
+  const std::optional<Benchmark::Step> step = benchmark_.next(now_);
+  if (!step) return bench_ended();
+  if (step->kind == Benchmark::Kind::round_trip) {
     step_deadline_ = now_ + options_.patience;
     outputs_.emplace_back(IoControl{rdpeusb::pdu::io_control_code::get_hub_count, hub_count_bytes});
-    return;
+  } else if (step->kind == Benchmark::Kind::write) {
+    const ByteView back =
+        ByteView(bench_data_).first(std::min<std::size_t>(bench_data_.size(), step->bytes));
+    if (Status started = host_.write(bench_block_, Bytes(back.begin(), back.end())); !started)
+      fail_with(started.error().message);
+  } else {
+    const std::uint32_t count = std::max(step->bytes / host_.block_size(), 1U);
+    bench_block_ = bench_next_block_;
+    if (bench_block_ + std::uint64_t{count} > host_.block_count()) bench_block_ = 0;
+    if (begin_read(bench_block_, count)) bench_next_block_ = bench_block_ + count;
   }
-  const std::uint32_t bytes = measure_ == Measure::read_4_kib ? kib_4 : kib_64;
-  const std::uint32_t count = std::max(bytes / host_.block_size(), 1U);
-  if (bench_block_ + std::uint64_t{count} > host_.block_count()) bench_block_ = 0;
-  if (begin_read(bench_block_, count)) bench_block_ += count;
+}
+
+void MassStorageProbe::step_ended(massstorage::CommandResult& result) {
+  if (result.residue != 0)
+    return fail_with("a command ended " + std::to_string(result.residue) + " bytes short");
+  benchmark_.ended(now_);
+  if (!result.data.empty()) bench_data_ = std::move(result.data);
+  next_step();
 }
 
 void MassStorageProbe::io_control_completed(Instant now) {
   now_ = now;
   if (stage_ != Stage::bench) return;
-  measured();
+  benchmark_.ended(now_);
+  next_step();
   host_turn();
 }
 
-void MassStorageProbe::measured() {
-  const Duration took = now_ - measure_began_;
-  switch (measure_) {
-    case Measure::read_4_kib:
-      read_4_kib_.add(took);
-      measure_ = Measure::read_64_kib;
-      break;
-    case Measure::read_64_kib:
-      read_64_kib_.add(took);
-      measure_ = Measure::round_trip_1;
-      break;
-    case Measure::round_trip_1:
-      round_trip_.add(took);
-      measure_ = Measure::round_trip_2;
-      break;
-    case Measure::round_trip_2:
-      round_trip_.add(took);
-      measure_ = Measure::round_trip_3;
-      break;
-    case Measure::round_trip_3:
-      round_trip_.add(took);
-      three_round_trips_.add(now_ - round_trips_began_);
-      measure_ = Measure::read_4_kib;
-      ++round_;
-      break;
-  }
-  next_measure();
-}
-
 void MassStorageProbe::bench_ended() {
-  struct Row {
-    const char* name;
-    const Samples* samples;
-    std::uint32_t bytes;
-  };
-  const std::int64_t three = std::max<std::int64_t>(three_round_trips_.percentile(50), 1);
-  for (const Row& row :
-       {Row{"read_4_kib", &read_4_kib_, kib_4}, Row{"read_64_kib", &read_64_kib_, kib_64},
-        Row{"channel_round_trip", &round_trip_, 0},
-        Row{"three_channel_round_trips", &three_round_trips_, 0}}) {
-    std::vector<Field> fields{{"measure", std::string(row.name)}};
-    for (Field& field : row.samples->fields(row.bytes)) fields.push_back(std::move(field));
-    const double ratio =
-        static_cast<double>(row.samples->percentile(50)) / static_cast<double>(three);
-    fields.push_back({"p50_in_three_round_trips", ratio});
-    report("bench",
-           std::string(row.name) + ": p50 " + std::to_string(row.samples->percentile(50)) +
-               " us, p99 " + std::to_string(row.samples->percentile(99)) + " us, " +
-               rounded(ratio) + " times three bare round trips of the channel",
-           std::move(fields));
-  }
+  for (Report& told : benchmark_.reports())
+    report(std::move(told.event), told.text, std::move(told.fields));
   succeed();
 }
 

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "channel/massstorage/host.hpp"
+#include "server/terminal/probe/benchmark.hpp"
 #include "server/terminal/probe/device_probe.hpp"
 #include "server/terminal/probe/digest.hpp"
-#include "server/terminal/probe/samples.hpp"
 
 namespace tillbridge::terminal::probe {
 
@@ -43,15 +43,6 @@ class MassStorageProbe final : public DeviceProbe {
     bench,
     done
   };
-  /// What one benchmark round is made of, in this order, so that all see the same conditions.
-  enum class Measure : std::uint8_t {
-    read_4_kib,
-    read_64_kib,
-    round_trip_1,
-    round_trip_2,
-    round_trip_3
-  };
-
   void enter(Stage stage);
   void command_ended(massstorage::CommandResult& result);
   void host_turn();
@@ -68,8 +59,8 @@ class MassStorageProbe final : public DeviceProbe {
   void next_read();
   void was_read(const massstorage::CommandResult& result);
   void reads_ended();
-  void next_measure();
-  void measured();
+  void next_step();
+  void step_ended(massstorage::CommandResult& result);
   void bench_ended();
 
   /// Starts a READ of at most one command's worth; false (and failed) if it is outside of the disk.
@@ -94,12 +85,10 @@ class MassStorageProbe final : public DeviceProbe {
   Sha256 sha256_;
   std::ofstream save_;
 
-  std::uint32_t round_ = 0;
-  Measure measure_ = Measure::read_4_kib;
-  Instant measure_began_{};
-  Instant round_trips_began_{};
-  std::uint32_t bench_block_ = 0;
-  Samples read_4_kib_, read_64_kib_, round_trip_, three_round_trips_;
+  Benchmark benchmark_;
+  std::uint32_t bench_block_ = 0;       ///< of the last read of the benchmark
+  std::uint32_t bench_next_block_ = 0;  ///< of the next one
+  Bytes bench_data_;                    ///< what the last one returned
 };
 
 }  // namespace tillbridge::terminal::probe

@@ -33,6 +33,12 @@ struct Options {
   /// Where all that was read goes; empty: nowhere.
   std::string save_path;
   std::uint32_t bench_rounds = 0;
+  /// The benchmark writes as well: what it read, back to where it came from.
+  bool bench_writes = false;
+  /// Reads of 64 KiB in a row, one row a round; 0: none.
+  std::uint32_t bench_sequential = 0;
+  /// The benchmark compares with round trips of the channel. Not every client answers them.
+  bool bench_round_trips = true;
   /// Most data of one SCSI command.
   std::uint32_t command_bytes = 64U << 10U;
   /// Bytes sent through a serial device and expected back.

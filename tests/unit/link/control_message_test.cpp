@@ -39,13 +39,13 @@ TEST(ControlMessageTest, EveryMessageComesBackAsItWasSent) {
   const auto welcome = round_trip(Welcome{"tillbridge 0.1.0", 60});
   EXPECT_EQ(welcome.software, "tillbridge 0.1.0");
   EXPECT_EQ(welcome.resume_grace_s, 60U);
-  const auto granted = round_trip(Granted{65535, "1-1.4", "Kasse 3", "5A2F", "soften", true});
+  const auto granted = round_trip(Granted{65535, "1-1.4", "Kasse 3", "5A2F", "soften", false});
   EXPECT_EQ(granted.stream, 65535);
   EXPECT_EQ(granted.busid, "1-1.4");
   EXPECT_EQ(granted.label, "Kasse 3");
   EXPECT_EQ(granted.serial, "5A2F");
   EXPECT_EQ(granted.reset_policy, "soften");
-  EXPECT_TRUE(granted.pipeline);
+  EXPECT_FALSE(granted.pipeline);
   const auto revoked = round_trip(Revoked{3, "unmapped by \"admin\"", true});
   EXPECT_EQ(revoked.stream, 3);
   EXPECT_EQ(revoked.reason, "unmapped by \"admin\"");
@@ -63,7 +63,7 @@ TEST(ControlMessageTest, UnknownKeysAndMissingTextsDoNotMatter) {
   const auto& granted = std::get<Granted>(*decoded);
   EXPECT_EQ(granted.busid, "1-1");
   EXPECT_EQ(granted.label, "");
-  EXPECT_FALSE(granted.pipeline);
+  EXPECT_TRUE(granted.pipeline);
 }
 
 TEST(ControlMessageTest, AnUnknownTypeIsAProtocolErrorThatQuotesItSafely) {

@@ -213,7 +213,7 @@ Bytes message(std::uint32_t transfer, std::size_t size, std::uint8_t salt) {
   writer.u32be(static_cast<std::uint32_t>(size));
   writer.u32be(transfer);
   for (std::size_t i = 0; i < size; ++i)
-    writer.u8(static_cast<std::uint8_t>(transfer * 31 + i * 7 + salt));
+    writer.u8(static_cast<std::uint8_t>(std::size_t{transfer} * 31 + i * 7 + salt));
   return writer.finish();
 }
 constexpr std::uint8_t asked = 1, answered = 2;
@@ -336,6 +336,10 @@ class Server {
     ~Session() {
       if (connection) connection->close(Connection::at_server);
     }
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+    Session(Session&&) = delete;
+    Session& operator=(Session&&) = delete;
     std::size_t till;
     Endpoint endpoint{link::Side::server};
     ConnectionPtr connection;
@@ -405,6 +409,7 @@ class Server {
       if (auto* bytes = std::get_if<Endpoint::Data>(&*event)) {
         if (bytes->stream != session.stream) return world_.violation("a stream that was not given");
         session.reader.receive(bytes->bytes);
+        session.endpoint.recycle(std::move(bytes->bytes));
       } else if (std::holds_alternative<Endpoint::Control>(*event)) {
         hello(session);
       } else if (auto* failed = std::get_if<Endpoint::Failed>(&*event)) {
@@ -573,6 +578,7 @@ class Till {
         stream_ = std::get<link::Granted>(control->message).stream;
       } else if (auto* bytes = std::get_if<Endpoint::Data>(&*event)) {
         if (bytes->stream == stream_) reader_.receive(bytes->bytes);
+        endpoint_->recycle(std::move(bytes->bytes));
       } else if (auto* failed = std::get_if<Endpoint::Failed>(&*event)) {
         return world_.violation("at the till: " + failed->error.message);
       } else {

@@ -81,6 +81,11 @@ TEST(ConfigurationTest, StockUsbipdInsteadOfAServer) {
   EXPECT_EQ(usbip.host, "192.0.2.7");
   EXPECT_EQ(usbip.port, 3240);
   EXPECT_EQ(usbip.busid, "1-1");
+  EXPECT_TRUE(usbip.pipeline);
+  const auto plain = parse_configuration(
+      "[usbip]\nhost = \"192.0.2.7\"\nbusid = \"1-1\"\npipeline = \"off\"\n", with_file());
+  ASSERT_TRUE(plain.ok()) << plain.error().message;
+  EXPECT_FALSE(std::get<UsbipSource>(plain->source).pipeline);
 }
 
 struct Mistake {
@@ -122,6 +127,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"[usbip]\nhost = \"a\"\n", "/x/till.toml: key 'busid' is missing in [usbip]"},
         Mistake{"[usbip]\nhost = \"a\"\nbusid = \"1-1\"\n[server]\nhost = \"b\"\n",
                 "exclude each other"},
+        Mistake{"[usbip]\nhost = \"a\"\nbusid = \"1-1\"\npipeline = \"yes\"\n",
+                "/x/till.toml:4: key 'pipeline' must be \"on\" or \"off\""},
         Mistake{"", "/x/till.toml: no USB server is named"},
         Mistake{
             "[usbip]\nhost = \"a\"\nbusid = \"1-1\"\n[log]\nlevel = \"warn\"\n",

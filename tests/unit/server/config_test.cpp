@@ -91,7 +91,7 @@ stick = "1209:0001:5A2F"
 till = "kasse-03"
 fingerprint = "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89"
 reset = "refuse"
-pipeline = true
+pipeline = "off"
 [[map]]
 stick = "E1"
 till = "usbip:*"
@@ -122,9 +122,9 @@ till = "usbip:*"
   EXPECT_EQ(mapping.fingerprint,
             "abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789");
   EXPECT_EQ(mapping.reset, ResetPolicy::refuse);
-  EXPECT_TRUE(mapping.pipeline);
+  EXPECT_FALSE(mapping.pipeline);
   EXPECT_EQ(config->rules.mappings[1].reset, ResetPolicy::soften);
-  EXPECT_FALSE(config->rules.mappings[1].pipeline);
+  EXPECT_TRUE(config->rules.mappings[1].pipeline);
 }
 
 struct Mistake {

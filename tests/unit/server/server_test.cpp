@@ -67,7 +67,7 @@ class ServerTest : public ::testing::Test {
 };
 
 TEST_F(ServerTest, ATillReadsItsStick) {
-  start(map(serial_a, "kasse-01", "reset = \"refuse\"\npipeline = true"));
+  start(map(serial_a, "kasse-01", "reset = \"refuse\"\npipeline = \"off\""));
   const auto kasse = till("kasse-01");
   ASSERT_TRUE(kasse->connect_and_import()) << bench_.log_text();
   ASSERT_EQ(kasse->granted.size(), 1U);
@@ -75,7 +75,7 @@ TEST_F(ServerTest, ATillReadsItsStick) {
   EXPECT_EQ(grant.busid, "1209:0001:" + serial_a);
   EXPECT_EQ(grant.serial, serial_a);
   EXPECT_EQ(grant.reset_policy, "refuse");
-  EXPECT_TRUE(grant.pipeline);
+  EXPECT_FALSE(grant.pipeline);
   EXPECT_THAT(grant.label, HasSubstr(serial_a));
 
   const auto description = kasse->describe(grant.stream);

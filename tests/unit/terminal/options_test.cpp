@@ -21,7 +21,7 @@ class OptionsTest : public testing::Test {
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
   std::string file(const std::string& name, const std::string& text, mode_t mode = 0600) {
-    const std::string path = directory_ + "/" + name;
+    std::string path = directory_ + "/" + name;
     std::ofstream(path, std::ios::binary) << text;
     ::chmod(path.c_str(), mode);
     return path;
@@ -172,6 +172,9 @@ TEST_F(OptionsTest, ProbeOptionsFitTogether) {
   EXPECT_THAT(refused({"--sink", "probe", "--probe-command-bytes", "5000"}), HasSubstr("1024"));
   EXPECT_THAT(refused({"--sink", "probe", "--probe-bench", "5", "--probe-command-bytes", "4096"}),
               HasSubstr("64 KiB"));
+  EXPECT_THAT(refused({"--sink", "probe", "--probe-bench-writes"}), HasSubstr("--probe-bench "));
+  EXPECT_THAT(refused({"--sink", "probe", "--probe-bench-no-round-trips"}),
+              HasSubstr("--probe-bench "));
 }
 
 TEST_F(OptionsTest, Cases) {

@@ -124,7 +124,7 @@ TEST(Probe, TellsWhatTheDiskIs) {
 TEST(Probe, WritesReadsBackAndTellsTheDigest) {
   auto disk = simulated_disk();
   Options options;
-  options.writes.push_back({"pattern", 4096, pattern(300 * 512)});
+  options.writes.push_back({"pattern", 4096, pattern(std::size_t{300} * 512)});
   options.reads.push_back({4096, 300});
   Sha256 digest;
   digest.add(*options.writes[0].data);
@@ -221,6 +221,49 @@ TEST(Probe, BenchmarkCountsRightly) {
   EXPECT_EQ(p50["three_channel_round_trips"], 12);
   EXPECT_EQ(count["read_4_kib"], 10);
   EXPECT_EQ(count["channel_round_trip"], 30);
+}
+
+TEST(Probe, BenchmarkWritesOnlyWhatItRead) {
+  auto disk = simulated_disk();
+  Options fill;
+  fill.writes.push_back({"pattern", 0, pattern(std::size_t{16384} * 512)});
+  Bench filling(fill);
+  filling.plug_in(*disk);
+  filling.run();
+  ASSERT_EQ(filling.verdict_, true);
+
+  Options options;
+  options.bench_rounds = 20;  // past the end of the disk, and on from its beginning
+  options.bench_writes = true;
+  options.bench_sequential = 12;
+  Bench bench(options);
+  bench.now_ = filling.now_;  // it is the same disk, whose time does not go back
+  bench.plug_in(*disk);
+  bench.run();
+  ASSERT_EQ(bench.verdict_, true);
+  std::map<std::string, std::int64_t> p50, count;
+  for (const Report& report : bench.reports_) {
+    if (report.event != "bench") continue;
+    const std::string measure = *Bench::field<std::string>(report, "measure");
+    p50[measure] = *Bench::field<std::int64_t>(report, "p50_us");
+    count[measure] = *Bench::field<std::int64_t>(report, "count");
+  }
+  EXPECT_EQ(p50["write_4_kib"], 30);
+  EXPECT_EQ(p50["write_64_kib"], 30);
+  EXPECT_EQ(p50["sequential_read"], 12 * 30);
+  EXPECT_EQ(count["write_64_kib"], 20);
+  EXPECT_EQ(count["sequential_read"], 20);
+
+  Options read;
+  read.reads.push_back({0, 16384});
+  Sha256 digest;
+  digest.add(*fill.writes[0].data);
+  read.expected_sha256 = digest.finish();
+  Bench reading(read);
+  reading.now_ = bench.now_;
+  reading.plug_in(*disk);
+  reading.run();
+  EXPECT_EQ(reading.verdict_, true) << "the disk was changed";
 }
 
 TEST(Probe, SerialEcho) {

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -23,6 +24,7 @@ TEST_F(LoopTest, RunsTasksOfOtherThreadsOneAtATime) {
   constexpr int tasks = 1000;
   int counted = 0;  // unprotected on purpose: only the loop's thread touches it
   std::vector<std::thread> posting;
+  posting.reserve(threads);
   for (int i = 0; i < threads; ++i) {
     posting.emplace_back([&] {
       for (int task = 0; task < tasks; ++task) {
@@ -35,6 +37,111 @@ TEST_F(LoopTest, RunsTasksOfOtherThreadsOneAtATime) {
   run_until([&] { return counted == threads * tasks; });
   for (std::thread& thread : posting) thread.join();
   EXPECT_EQ(counted, threads * tasks);
+}
+
+TEST_F(LoopTest, TasksOfTasksComeAfterThemInOrder) {
+  std::vector<int> order;
+  loop_.post([&] {
+    loop_.post([&] {
+      order.push_back(2);
+      loop_.post([&] {
+        order.push_back(4);
+        progress();
+      });
+    });
+    loop_.post([&] { order.push_back(3); });
+    order.push_back(1);
+  });
+  run_until([&] { return order.size() == 4; });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4}));
+}
+
+TEST_F(LoopTest, WhatIsAskedForSoonComesOnceAfterTheCallback) {
+  std::vector<int> order;
+  Soon soon(loop_, [&] {
+    order.push_back(3);
+    loop_.post([&] {
+      order.push_back(5);
+      progress();
+    });
+  });
+  loop_.post([&] {
+    loop_.post([&] { order.push_back(2); });
+    soon.ask();
+    soon.ask();
+    loop_.post([&] { order.push_back(4); });
+    order.push_back(1);
+  });
+  run_until([&] { return order.size() == 5; });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4, 5}));
+}
+
+TEST_F(LoopTest, SoonMayBeAskedBeforeTheLoopRunsAndByItself) {
+  int times = 0;
+  std::optional<Soon> soon;
+  soon.emplace(loop_, [&] {
+    if (++times < 3) return soon->ask();
+    soon.reset();  // while it runs
+    progress();
+  });
+  soon->ask();
+  run_until([&] { return times == 3; });
+  EXPECT_EQ(times, 3);
+}
+
+TEST_F(LoopTest, WhatIsDestroyedDoesNotComeSoon) {
+  int times = 0;
+  auto soon = std::make_unique<Soon>(loop_, [&] { ++times; });
+  bool done = false;
+  loop_.post([&] {
+    soon->ask();
+    soon.reset();
+    loop_.post([&] {
+      done = true;
+      progress();
+    });
+  });
+  run_until([&] { return done; });
+  EXPECT_EQ(times, 0);
+}
+
+TEST_F(LoopTest, ATaskThatPostsItselfForEverHoldsNothingUp) {
+  std::function<void()> again = [&] { loop_.post(again); };
+  bool expired = false;
+  bool posted = false;
+  Timer timer(loop_);
+  loop_.post([&] {
+    again();
+    timer.arm(loop_.now() + std::chrono::milliseconds(1), [&] {
+      expired = true;
+      progress();
+    });
+  });
+  std::thread other([&] {
+    loop_.post([&] {
+      posted = true;
+      progress();
+    });
+  });
+  run_until([&] { return expired && posted; });
+  other.join();
+  EXPECT_TRUE(expired && posted);
+  again = [] {};
+}
+
+TEST_F(LoopTest, NothingRunsAfterStopUntilItRunsAgain) {
+  int ran = 0;
+  loop_.post([&] {
+    loop_.post([&] {
+      ++ran;
+      loop_.stop();
+    });
+    loop_.stop();
+  });
+  loop_.run();
+  EXPECT_EQ(ran, 0);
+  loop_.run();
+  EXPECT_EQ(ran, 1);
 }
 
 TEST_F(LoopTest, StopsFromAnotherThreadAndRunsAgain) {
