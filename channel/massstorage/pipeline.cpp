@@ -224,7 +224,8 @@ bool Pipeline::answer_in() {
     return true;
   }
   if (shown_stall_ || late_stall_) {
-    late_stall_ = false;
+    // Who knows of the stall sends no more of that data: what comes next is no part of it.
+    if (std::exchange(late_stall_, false)) data_out_left_ = 0;
     shown_stall_ = true;
     give(take_first(asks_).id, status);
     return true;

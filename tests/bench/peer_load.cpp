@@ -1,6 +1,5 @@
 #include "tests/bench/peer_load.hpp"
 
-#include <array>
 #include <cstddef>
 #include <iostream>
 #include <sstream>
@@ -92,15 +91,7 @@ void PeerLoad::next_read() {
 }
 
 void PeerLoad::obey_input() {
-  std::array<char, 256> buffer{};
-  const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
-  if (got == 0) return loop_.stop();
-  if (got < 0) return;
-  input_.append(buffer.data(), static_cast<std::size_t>(got));
-  for (std::size_t end = input_.find('\n'); end != std::string::npos; end = input_.find('\n')) {
-    obey(input_.substr(0, end));
-    input_.erase(0, end + 1);
-  }
+  if (!input_.take([this](const std::string& line) { obey(line); })) loop_.stop();
 }
 
 void PeerLoad::obey(const std::string& line) {

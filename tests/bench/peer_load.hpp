@@ -8,6 +8,7 @@
 
 #include "channel/massstorage/host.hpp"
 #include "channel/transport/loop.hpp"
+#include "tests/bench/line_input.hpp"
 #include "tests/bench/peer_stick.hpp"
 
 namespace tillbridge::bench {
@@ -35,7 +36,7 @@ class PeerLoad {
   std::optional<massstorage::BulkOnlyHost> host_;
   bool capacity_asked_ = false;
   std::optional<transport::FdWatch> input_watch_;
-  std::string input_;
+  LineInput input_;
   std::size_t wanted_ = 0;  ///< reads still to be done
   std::uint32_t block_ = 0;
   Instant began_{};

@@ -9,7 +9,6 @@
 //   run COUNT MILLISECONDS   the first COUNT tills read and write 4 KiB in turn, one command after
 //   the other quit
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
@@ -38,6 +37,7 @@
 #include "channel/usbip/importer.hpp"
 #include "plugin/configuration.hpp"
 #include "plugin/uplink.hpp"
+#include "tests/bench/line_input.hpp"
 
 namespace tillbridge::bench {
 namespace {
@@ -262,15 +262,7 @@ class Load {
   }
 
   void read_commands() {
-    std::array<char, 256> buffer{};
-    const ssize_t got = ::read(STDIN_FILENO, buffer.data(), buffer.size());
-    if (got == 0) return loop_.stop();
-    if (got < 0) return;
-    input_.append(buffer.data(), static_cast<std::size_t>(got));
-    for (std::size_t end = input_.find('\n'); end != std::string::npos; end = input_.find('\n')) {
-      obey(input_.substr(0, end));
-      input_.erase(0, end + 1);
-    }
+    if (!input_.take([this](const std::string& line) { obey(line); })) loop_.stop();
   }
 
   void obey(const std::string& line) {
@@ -309,7 +301,7 @@ class Load {
   transport::Timer timer_;
   std::vector<std::unique_ptr<Till>> tills_;
   std::optional<transport::FdWatch> commands_;
-  std::string input_;
+  LineInput input_;
   Tally tally_;
   std::size_t busy_ = 0, active_ = 0;
   bool ready_ = false;

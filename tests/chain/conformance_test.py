@@ -5,7 +5,7 @@ tests/conformance/summary."""
 import json
 import time
 
-from chain_support import json_lines, main
+from chain_support import chain, json_lines, main
 
 MICROSOFT_CASES = 29
 BOARD = {"kind": "osr-fx2", "serial": "FX2000000001", "flip_every_ms": 20}
@@ -52,8 +52,8 @@ def test_one_case_for_each_session(c):
     wanted = ["BVT_EUSB_OperateIo_TransferIn", "S3_EUSB_OperateIo_OSRFX2_BargraphDisplay"]
     terminal = conformance(c, "--cases", ",".join(wanted), "--cases-per-session", "1", "--case-silence", "50")
     for number in range(len(wanted)):
-        c.client(terminal.port, config, name=f"xfreerdp3-{number}").wait(60)
-    assert terminal.wait(30) == 0, terminal.text()
+        c.client(terminal.port, config, name=f"xfreerdp3-{number}").wait()
+    assert terminal.wait() == 0, terminal.text()
     assert {case["case"]: case["session"] for case in verdicts(terminal).values()} == dict(zip(wanted, (1, 2)))
 
 
@@ -64,14 +64,14 @@ def test_a_client_that_dies_fails_its_case_and_the_next_one_goes_on(c):
     terminal = conformance(c, "--cases", "S3_EUSB_OperateIo_OSRFX2_InterruptIn,BVT_EUSB_OperateIo_TransferIn",
                            "--case-silence", "2000", "--transcript", transcript)
     client = c.client(terminal.port, config)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + chain.PATIENCE_S
     while not transcript.exists() or "BULK_OR_INTERRUPT_TRANSFER" not in transcript.read_text():
         assert time.monotonic() < deadline, terminal.text()
         time.sleep(0.05)
     client.kill()
     terminal.wait_for("session_closed")
     c.client(terminal.port, config, name="xfreerdp3-2")
-    assert terminal.wait(60) == 1, terminal.text()
+    assert terminal.wait() == 1, terminal.text()
     cases = verdicts(terminal)
     assert cases["S3_EUSB_OperateIo_OSRFX2_InterruptIn"]["verdict"] == "failed", terminal.text()
     assert cases["BVT_EUSB_OperateIo_TransferIn"]["verdict"] == "passed", terminal.text()
@@ -98,7 +98,7 @@ def test_the_switches_are_flipped_by_hand(c):
 def test_a_client_without_usb_redirection_is_told_apart_from_a_good_one(c):
     terminal = conformance(c, "--exit-after-session", "1", "--case-timeout", "2")
     c.client(terminal.port)
-    assert terminal.wait(60) == 1, terminal.text()
+    assert terminal.wait() == 1, terminal.text()
     assert not any(case["verdict"] == "passed" for case in verdicts(terminal).values()), terminal.text()
 
 

@@ -60,7 +60,7 @@ def test_a_wrong_digest_is_noticed(c):
     terminal = c.terminal("--sink", "probe", "--json", "--exit-after-session", "1", "--probe-read", "0:64",
                           "--probe-sha256", "0" * 64)
     c.client(terminal.port, c.till_config("kasse-01", server.port))
-    assert terminal.wait(60) != 0
+    assert terminal.wait() != 0
 
 
 def test_large_commands(c):
@@ -102,7 +102,7 @@ def test_a_serial_stick(c):
                           [{"stick": "1209:0002:SER000000001", "till": "kasse-01"}])
     terminal = c.terminal("--sink", "probe", "--json", "--exit-after-session", "1", "--probe-serial-bytes", "20000")
     c.client(terminal.port, c.till_config("kasse-01", server.port))
-    assert terminal.wait(60) == 0, terminal.text()
+    assert terminal.wait() == 0, terminal.text()
     assert any(line.get("event") == "echo" and line["bytes"] == 20000 for line in json_lines(terminal)), terminal.text()
 
 

@@ -20,10 +20,10 @@ def test_the_till_comes_back_after_a_crash(c):
     mark = 0
     for round_number in range(5):
         client = c.client(terminal.port, config, name=f"xfreerdp3-{round_number}")
-        terminal.wait_for('"event":"probe".*good', 60, mark)
+        terminal.wait_for('"event":"probe".*good', after=mark)
         mark = terminal.mark()
         client.kill()
-        terminal.wait_for("closed:", 30, mark)
+        terminal.wait_for("closed:", after=mark)
     assert sum("lease begun" in line for line in server.lines) == 5, server.text()
 
 
@@ -31,41 +31,41 @@ def test_the_session_is_closed_in_the_middle_of_transfers(c):
     """The terminal server goes away while the probe reads: the plugin cancels, the stick is free for the next session."""
     server, terminal, config = start(c, "--probe-stay", "--probe-read", "0:32768")
     client = c.client(terminal.port, config)
-    terminal.wait_for("device_arrived", 60)
+    terminal.wait_for("device_arrived")
     terminal.kill()
-    client.wait(60)
+    client.wait()
     second = c.terminal("--sink", "probe", "--json", "--exit-after-session", "1", "--probe-read", "0:2048", name="terminal-2")
     c.client(second.port, config, name="xfreerdp3-2")
-    assert second.wait(60) == 0, second.text()
+    assert second.wait() == 0, second.text()
 
 
 def test_the_usb_server_is_stopped(c):
     """SIGTERM: the device leaves the session, the session goes on, the server ends well."""
     server, terminal, config = start(c, "--probe-stay")
     client = c.client(terminal.port, config)
-    terminal.wait_for('"event":"probe".*good', 60)
+    terminal.wait_for('"event":"probe".*good')
     mark = terminal.mark()
     assert server.stop() == 0
-    terminal.wait_for("device_gone", 10, mark)
+    terminal.wait_for("device_gone", after=mark)
     assert client.process.poll() is None
 
 
 def test_the_mapping_changes_while_the_session_runs(c):
     server, terminal, config = start(c, "--probe-stay")
     c.client(terminal.port, config)
-    terminal.wait_for('"event":"probe".*good', 60)
+    terminal.wait_for('"event":"probe".*good')
     text = server.config.read_text()
     mark = terminal.mark()
     server.config.write_text(text.replace('till = "kasse-01"', 'till = "kasse-99"'))
     server.process.send_signal(signal.SIGHUP)
-    terminal.wait_for("device_gone", 10, mark)
+    terminal.wait_for("device_gone", after=mark)
     mark = terminal.mark()
     server.config.write_text(text)
     server.process.send_signal(signal.SIGHUP)
-    terminal.wait_for("device_arrived", 20, mark)
+    terminal.wait_for("device_arrived", after=mark)
     server.config.write_text(text + "\n[[map]]\nstik = 1\n")
     server.process.send_signal(signal.SIGHUP)
-    server.wait_for(r"stik", 10)
+    server.wait_for(r"stik")
     assert not json_lines(terminal)[-1]["event"] == "device_gone", "a broken file must change nothing"
 
 

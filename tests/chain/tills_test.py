@@ -33,7 +33,7 @@ def test_each_till_sees_its_own_stick(c):
 
     mark = 0
     for _ in TILLS:
-        terminal.wait_for(r'"event":"probe"', 120, mark)
+        terminal.wait_for(r'"event":"probe"', after=mark)
         mark = next(i for i in range(mark, len(terminal.lines)) if '"event":"probe"' in terminal.lines[i]) + 1
     arrived, read, users = found()
     assert all(len(serial) == 1 for serial in arrived.values()), f"a session got more than its own stick: {arrived}"

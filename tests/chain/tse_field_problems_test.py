@@ -50,7 +50,7 @@ def test_05_dead_until_its_power_is_cut(c):
     dying = shop.start_pos("receipt", "--client", CLIENT, "--count", 1)
     shop.bench.wait_for_faults(SERIAL, 1)
     shop.unplug()  # a minute without power, as people do it
-    assert dying.wait(60) in (13, 40, 41), dying.text()
+    assert dying.wait() in (13, 40, 41), dying.text()
     shop.bench.plug(SERIAL)
     shop.wait_for_stick()
     signed_through(shop, before)
@@ -66,7 +66,7 @@ def test_06_power_fails_in_the_middle_of_a_command(c):
             before = shop.receipts(1)[0]["counter"]
             shop.bench.fault(SERIAL, f"before-command power-cycle code={code}")
             hit = shop.start_pos("receipt", "--client", CLIENT, "--count", 1)
-            assert hit.wait(90) != 0, f"{kind}: nobody noticed the power failure\n{hit.text()}"
+            assert hit.wait() != 0, f"{kind}: nobody noticed the power failure\n{hit.text()}"
             assert shop.witness()["power_cycles"] == 1
             signed_through(shop, before)
 
@@ -81,8 +81,8 @@ def test_07_pulled_out_while_it_signs_and_back_a_second_later(c):
             shop.bench.fault(SERIAL, f"{point} unplug ms=1000 code=0x0c")
             began = time.monotonic()
             hit = shop.start_pos("receipt", "--client", CLIENT, "--count", 1)
-            assert hit.wait(60) == expected, hit.text()
-            assert time.monotonic() - began < 15, "the POS must be told quickly"
+            assert hit.wait() == expected, hit.text()
+            assert time.monotonic() - began < 25, "the POS must be told, not left to its own patience of 30 s"
             shop.wait_for_stick()
             _, report = signed_through(shop, before)
             assert report["logs"] == shop.witness()["signatures"]

@@ -19,14 +19,14 @@ class Shop:
                                    extra)
         self.terminal = c.terminal("--sink", "usbip", "--usbip-listen", "127.0.0.1:0")
         self.client = c.client(self.terminal.port, c.till_config(TILL, self.server.port))
-        self.port = int(self.terminal.wait_for(r"listening for USB/IP clients on \S+:(\d+)", 60).group(1))
+        self.port = int(self.terminal.wait_for(r"listening for USB/IP clients on \S+:(\d+)").group(1))
         self.arrivals = 0
         self.wait_for_stick()
         self.pins = tse.pins_file(c.directory, kind)
 
-    def wait_for_stick(self, timeout_s=60):
+    def wait_for_stick(self):
         """The stick (again) in the session."""
-        self.terminal.wait_for(r"can be imported as", timeout_s, after=self.arrivals)
+        self.terminal.wait_for(r"can be imported as", after=self.arrivals)
         self.arrivals = next(i for i in range(self.arrivals, len(self.terminal.lines))
                              if "can be imported as" in self.terminal.lines[i]) + 1
 
@@ -39,10 +39,10 @@ class Shop:
     def start_pos(self, *arguments):
         return self.c.pos("--usbip", f"127.0.0.1:{self.port}", "--pins", self.pins, *arguments)
 
-    def pos(self, *arguments, expect=0, timeout_s=120):
+    def pos(self, *arguments, expect=0):
         """Runs it to its end; returns its JSON lines."""
         program = self.start_pos(*arguments)
-        code = program.wait(timeout_s)
+        code = program.wait()
         assert code == expect, f"tillbridge-pos {' '.join(map(str, arguments))} ended with {code}, expected {expect}:\n{program.text()}"
         return json_lines(program)
 

@@ -26,8 +26,8 @@ def read_through(c, *relay_arguments, link=""):
     terminal = c.terminal("--sink", "probe", "--json", "--exit-after-session", "1", "--probe-read", f"0:{READ_BYTES // BLOCK}",
                           "--probe-sha256", sha256(path.read_bytes()[:READ_BYTES]))
     client = c.client(terminal.port, c.till_config("kasse-01", port))
-    assert terminal.wait(150) == 0, f"{terminal.text()}\n{client.text()}\n{server.text(60)}"
-    server.wait_for("lease ended", 30)
+    assert terminal.wait() == 0, f"{terminal.text()}\n{client.text()}\n{server.text(60)}"
+    server.wait_for("lease ended")
     return server, terminal, client, relay
 
 
@@ -51,10 +51,10 @@ def test_a_black_hole_in_the_middle_of_a_read(c):
     """Nothing passes for 10 s: both ends give the connection up after 6 s, and the read goes on afterwards."""
     server, terminal, client, relay = read_through(c, "--hole-after", 4 << 20, "--hole-s", "10")
     nothing_but_slow(server, terminal)
-    relay.wait_for("hole begins", 1)
-    server.wait_for("connection lost", 1)
-    server.wait_for("goes on with its session", 1)
-    client.wait_for("its sticks wait for up to 60 s", 1)
+    relay.wait_for("hole begins")
+    server.wait_for("connection lost")
+    server.wait_for("goes on with its session")
+    client.wait_for("its sticks wait for up to 60 s")
 
 
 def test_longer_than_the_grace_time(c):
@@ -67,12 +67,12 @@ def test_longer_than_the_grace_time(c):
     port = int(relay.wait_for(r"relay on 127.0.0.1:(\d+)").group(1))
     terminal = c.terminal("--sink", "probe", "--json", "--probe-stay", "--probe-read", f"0:{READ_BYTES // BLOCK}")
     client = c.client(terminal.port, c.till_config("kasse-01", port))
-    terminal.wait_for("device_gone", 60)
-    client.wait_for("its sticks are given up", 5)
-    server.wait_for("is given up: it did not come back within 2 s", 10)
+    terminal.wait_for("device_gone")
+    client.wait_for("its sticks are given up")
+    server.wait_for("is given up: it did not come back within 2 s")
     mark = terminal.mark()
-    terminal.wait_for("device_arrived", 60)
-    terminal.wait_for('"event":"probe".*good', 60, mark)
+    terminal.wait_for("device_arrived")
+    terminal.wait_for('"event":"probe".*good', after=mark)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ import threading
 import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+# How long anything may be waited for. It says that something hangs, not how fast it should be: a test machine may do other
+# things for half a minute.
+PATIENCE_S = 150
 
 
 class Program:
@@ -47,7 +50,7 @@ class Program:
             self._ended = True
             self._changed.notify_all()
 
-    def wait_for(self, pattern, timeout_s=30, after=0):
+    def wait_for(self, pattern, timeout_s=PATIENCE_S, after=0):
         """Waits for a line that matches; returns the match. `after`: only lines from this index on count."""
         expression = re.compile(pattern)
         deadline = time.monotonic() + timeout_s
@@ -78,7 +81,7 @@ class Program:
     def text(self, last=10000):
         return "\n".join("    " + line for line in self.lines[-last:])
 
-    def wait(self, timeout_s=30):
+    def wait(self, timeout_s=PATIENCE_S):
         """Waits for the program to end by itself; returns its exit code."""
         try:
             code = self.process.wait(timeout_s)
@@ -87,7 +90,7 @@ class Program:
         self._reader.join(5)
         return code
 
-    def stop(self, timeout_s=15):
+    def stop(self, timeout_s=PATIENCE_S):
         """Asks it to end (SIGTERM); returns its exit code. One that does not end is killed, which is a failure."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -296,7 +299,7 @@ class TestBench:
     def heal(self, serial):
         self.say(f"heal {serial}")
 
-    def wait_for_faults(self, serial, count, timeout_s=30):
+    def wait_for_faults(self, serial, count, timeout_s=PATIENCE_S):
         """The stick tells only when asked."""
         deadline = time.monotonic() + timeout_s
         while self.witness(serial)["faults"] < count:

@@ -38,7 +38,7 @@ def inside(build):
         serial = pathlib.Path(path, "serial").read_text().strip()
         # The vendor class passes only when it is named, at both ends.
         session.hold_stick(f"{VID_PID}:{serial}", extra=f'[[allow]]\ndevice = "{VID_PID}"\n', terminal=["--allow", VID_PID])
-        node = vm_session.wait_until(node_below_vhci, "no ttyUSB appeared below vhci-hcd", 120)
+        node = vm_session.wait_until(node_below_vhci, "no ttyUSB appeared below vhci-hcd")
         guest_side.note(f"the session sees {node}")
         line = os.open(node, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(line, termios.TCSANOW)
@@ -55,7 +55,7 @@ def inside(build):
 def answer_in_upper_case(path):
     """The program behind the adapter, outside the guest."""
     line = socket.socket(socket.AF_UNIX)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while True:
         try:
             line.connect(path)
@@ -75,7 +75,7 @@ def outside(build):
         threading.Thread(target=answer_in_upper_case, args=[path], daemon=True).start()
         devices = ["-device", "qemu-xhci,id=xhci", "-chardev", f"socket,id=adapter,path={path},server=on,wait=off",
                    "-device", "usb-serial,chardev=adapter,id=serial,bus=xhci.0,always-plugged=on"]
-        vm_support.run_in_guest(build, "serial_test.py", devices, {}, directory, timeout_s=220, log=print)
+        vm_support.run_in_guest(build, "serial_test.py", devices, {}, directory, log=print)
 
 
 if __name__ == "__main__":

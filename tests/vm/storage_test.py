@@ -44,8 +44,7 @@ def outside(build):
         image = pathlib.Path(directory) / "stick.img"
         with open(image, "wb") as file:
             file.truncate(96 << 20)
-        vm_support.run_in_guest(build, "storage_test.py", vm_support.storage_stick(image), {}, directory,
-                                timeout_s=280, log=print)
+        vm_support.run_in_guest(build, "storage_test.py", vm_support.storage_stick(image), {}, directory, log=print)
         subprocess.run(["fsck.vfat", "-n", image], check=True, stdout=subprocess.DEVNULL)
         for index in range(FILES):
             name = f"file{index}.bin"

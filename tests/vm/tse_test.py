@@ -140,7 +140,7 @@ def inside(build):
 
 def outside(build):
     with tempfile.TemporaryDirectory(prefix="tillbridge-vm-") as directory:
-        vm_support.run_in_guest(build, "tse_test.py", ["-device", "qemu-xhci"], {}, directory, timeout_s=380, log=print)
+        vm_support.run_in_guest(build, "tse_test.py", ["-device", "qemu-xhci"], {}, directory, log=print)
 
 
 if __name__ == "__main__":

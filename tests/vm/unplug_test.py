@@ -23,12 +23,12 @@ def inside(build):
         reader = subprocess.Popen(["dd", f"if={disk}", "of=/dev/null", "bs=64k", "iflag=direct"], stderr=subprocess.PIPE, text=True)
         before_server, before_terminal = session.server.mark(), session.terminal.mark()
         guest_side.ask("qmp device_del id=stick")
-        session.server.wait_for(r"unplugged", 30, before_server)
-        session.terminal.wait_for(r"gone", 30, before_terminal)
+        session.server.wait_for(r"unplugged", after=before_server)
+        session.terminal.wait_for(r"gone", after=before_terminal)
         took_s = session.terminal.time_of(r"gone", before_terminal) - session.server.time_of(r"unplugged", before_server)
         guest_side.note(f"the device left the session {took_s * 1000:.0f} ms after the server noticed that the stick was pulled")
-        assert took_s < 1.0, f"it took {took_s:.1f} s"
-        code = reader.wait(60)
+        assert took_s < 5.0, "that is a time-out, not the news of the unplugging"
+        code = reader.wait()
         assert code != 0, "the read must fail, not end as if the stick were empty"
         vm_session.wait_until(lambda: session.disk_is_gone(), "the disk is still there")
         assert session.client.process.poll() is None, "the RDP session must go on"
@@ -40,7 +40,7 @@ def outside(build):
         image = pathlib.Path(directory) / "stick.img"
         with open(image, "wb") as file:
             file.truncate(1 << 30)
-        vm_support.run_in_guest(build, "unplug_test.py", vm_support.storage_stick(image), {}, directory, timeout_s=220, log=print)
+        vm_support.run_in_guest(build, "unplug_test.py", vm_support.storage_stick(image), {}, directory, log=print)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def outside(build):
         image = pathlib.Path(directory) / "stick.img"
         image.write_bytes(PATTERN + bytes(12 << 20))
         devices = vm_support.storage_stick(image, serial=STICK.split(":")[2])
-        vm_support.run_in_guest(build, "usbip_client_test.py", devices, {}, directory, timeout_s=160, log=print)
+        vm_support.run_in_guest(build, "usbip_client_test.py", devices, {}, directory, log=print)
         assert image.read_bytes()[8 << 20:12 << 20] == PATTERN[::-1], "what the client wrote is not on the stick"
         print("what the client wrote is on the stick")
 

@@ -38,7 +38,7 @@ def outside(build):
     with tempfile.TemporaryDirectory(prefix="tillbridge-vm-") as directory:
         image = pathlib.Path(directory) / "stick.img"
         image.write_bytes(PATTERN + bytes(12 << 20))
-        vm_support.run_in_guest(build, "usbip_server_test.py", vm_support.storage_stick(image), {}, directory, timeout_s=220, log=print)
+        vm_support.run_in_guest(build, "usbip_server_test.py", vm_support.storage_stick(image), {}, directory, log=print)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def load(*modules):
         subprocess.run(["modprobe", module], check=True)
 
 
-def wait_until(condition, what, timeout_s=60):
+def wait_until(condition, what, timeout_s=chain.PATIENCE_S):
     """Waits for the kernel (which prints no line to wait for) to show something."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -94,11 +94,11 @@ class Session:
         """A terminal server and a thin client; without a till_config the client is the stock one, without the plugin."""
         self.terminal = self.chain.terminal("--sink", kind, *terminal)
         self.client = self.chain.client(self.terminal.port, till_config, client)
-        self.terminal.wait_for(awaited or (r"attached as" if kind == "vhci" else r"arrived"), timeout_s=120)
+        self.terminal.wait_for(awaited or (r"attached as" if kind == "vhci" else r"arrived"))
         self.note("the terminal session has the device")
 
     def attached_disk(self):
-        return wait_until(lambda: disk_below(vhci=True), "no disk appeared below vhci-hcd", 90)
+        return wait_until(lambda: disk_below(vhci=True), "no disk appeared below vhci-hcd")
 
     def disk_is_gone(self):
         return not disk_is_known(vhci=True)

@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import guest  # noqa: E402
 
 SKIPPED = 77
+GUEST_TIMEOUT_S = 840  # below what ctest grants, so that the guest's console is printed
 
 
 def storage_stick(image, serial="5A2F00000001", name="stick", usb3=False):
@@ -18,7 +19,7 @@ def storage_stick(image, serial="5A2F00000001", name="stick", usb3=False):
             "-device", f"usb-storage,drive={name}-drive,serial={serial},id={name},bus=xhci.0"]
 
 
-def run_in_guest(build, scenario, devices, answers=None, directory=None, timeout_s=200, log=None):
+def run_in_guest(build, scenario, devices, answers=None, directory=None, timeout_s=GUEST_TIMEOUT_S, log=None):
     """Boots and runs `scenario` (a file of this folder) with the build directory as its argument."""
     path = pathlib.Path(__file__).resolve().parent / scenario
     command = f"/usr/bin/python3 {path} {build} in-guest"

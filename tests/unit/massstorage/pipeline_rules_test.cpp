@@ -257,6 +257,21 @@ TEST_F(PipelineRulesTest, DataBehindDataThatStalledNeverReachesTheStick) {
   EXPECT_TRUE(at_stick_.empty());
 }
 
+TEST_F(PipelineRulesTest, WhatComesBehindDataThatStalledIsNoPartOfIt) {
+  command(DataDirection::out, 1024);
+  out(Bytes(512));
+  answer();
+  answer(TransferStatus::stall);
+  EXPECT_EQ(status(in(StatusBlock::size)), TransferStatus::stall) << "so it knows";
+  control(usb::clear_halt(in_pipe));
+  answer();
+  // The status was not read: the stick says NAK to the next command until it is.
+  const auto next = command(DataDirection::none, 0);
+  EXPECT_FALSE(ended(next)) << "forwarded, not posted as the other half of the data";
+  in(StatusBlock::size);
+  ASSERT_EQ(at_stick_.size(), 2U) << "the session's read reaches the stick meanwhile";
+}
+
 TEST_F(PipelineRulesTest, DataThatWasTakenInPartIsALateFailure) {
   command(DataDirection::out, 512);
   EXPECT_EQ(status(out(Bytes(512))), TransferStatus::success);

@@ -105,10 +105,10 @@ class World {
     return answer.get_future().get();
   }
   void post(std::function<void()> task) { server_loop_->post(std::move(task)); }
-  /// Asks again and again, for ten seconds of the real clock at most.
+  /// Asks again and again, for a minute of the real clock at most.
   template <typename Wanted>
   [[nodiscard]] bool until(Wanted wanted) {
-    const auto end = std::chrono::steady_clock::now() + seconds(10);
+    const auto end = std::chrono::steady_clock::now() + seconds(60);
     while (!ask(wanted)) {
       if (std::chrono::steady_clock::now() > end) return false;
       std::this_thread::sleep_for(milliseconds(1));  // leave the processor to those we wait for
