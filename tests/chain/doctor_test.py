@@ -148,7 +148,7 @@ def test_a_running_session_is_not_disturbed(c):
     server, till = a_server(c)
     terminal = c.terminal("--sink", "probe", "--probe-stay")
     client = c.client(terminal.port, till)
-    terminal.wait_for("mass storage works", 60)
+    terminal.wait_for("mass storage works")
     marks = server.mark(), client.mark(), terminal.mark()
     for _ in range(3):
         report = doctor(c, till)

@@ -111,7 +111,7 @@ kinds = ["stick_gone"]
 
     def wait(count):
         with news:
-            assert news.wait_for(lambda: len(received) >= count, 30), received
+            assert news.wait_for(lambda: len(received) >= count, 150), received
 
     bench.unplug(SERIAL)
     wait(1)
@@ -130,7 +130,7 @@ kinds = ["stick_gone"]
     hooks.server_close()
     bench.unplug(SERIAL)
     assert get(c, "/healthz")[0] == 200
-    server.wait_for("was not taken by webhook http://127.0.0.1", 30)
+    server.wait_for("was not taken by webhook http://127.0.0.1")
 
 
 def capture(c, name, *arguments):
