@@ -36,7 +36,7 @@ struct AlertHook::Shared {
     news.wait_until(lock, when, [&] { return stopping; });
     return !stopping;
   }
-  void deliver(std::unique_lock<std::mutex>& lock, Alert alert);
+  void deliver(std::unique_lock<std::mutex>& lock, const Alert& alert);
   bool failing = false;
 };
 
@@ -66,13 +66,13 @@ void AlertHook::Shared::run() {
     Alert alert = std::move(waiting.front());
     waiting.pop_front();
     alert.lost = std::exchange(lost, 0);
-    deliver(lock, std::move(alert));
+    deliver(lock, alert);
   }
   finished = true;
   news.notify_all();
 }
 
-void AlertHook::Shared::deliver(std::unique_lock<std::mutex>& lock, Alert alert) {
+void AlertHook::Shared::deliver(std::unique_lock<std::mutex>& lock, const Alert& alert) {
   std::chrono::milliseconds wait = pace.first_wait;
   for (unsigned attempt = 1;; ++attempt) {
     lock.unlock();

@@ -12,6 +12,9 @@ namespace tillbridge::operations {
 struct Alerts::Hook {
   server::Config::Alert settings;
   AlertHook hook;
+  Hook(const server::Config::Alert& wanted, std::unique_ptr<AlertSender> sender,
+       AlertHook::Report report)
+      : settings(wanted), hook(std::move(sender), std::move(report)) {}
 };
 
 Alerts::Alerts(transport::Loop& loop, std::string server_name)
@@ -38,8 +41,7 @@ void Alerts::use(const std::vector<server::Config::Alert>& settings) {
         (failed ? server::log::warning : server::log::info)(text, {});
       });
     };
-    hooks_.push_back(
-        std::unique_ptr<Hook>(new Hook{wanted, AlertHook(std::move(sender), std::move(report))}));
+    hooks_.push_back(std::make_unique<Hook>(wanted, std::move(sender), std::move(report)));
   }
   // A hook's end waits for its sender; that is nothing for this thread.
   std::erase(before, nullptr);
