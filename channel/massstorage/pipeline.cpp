@@ -238,7 +238,12 @@ bool Pipeline::answer_in() {
   }
   if (running(Kind::ahead)) return false;
 
-  if (mode_ == Mode::command) fall_back(FallBack::odd_transfer);
+  if (mode_ == Mode::command) {
+    fall_back(FallBack::odd_transfer);
+    // Who reads here before all data is sent gets the status with it: one ahead of it would wait
+    // for ever, and every command behind it.
+    status_asked_ = true;
+  }
   usb::Transfer read;
   read.type = usb::TransferType::bulk;
   const InTransfer& ask = asks_.front();

@@ -272,6 +272,20 @@ TEST_F(PipelineRulesTest, WhatComesBehindDataThatStalledIsNoPartOfIt) {
   ASSERT_EQ(at_stick_.size(), 2U) << "the session's read reaches the stick meanwhile";
 }
 
+TEST_F(PipelineRulesTest, WhoReadsBeforeAllDataIsSentReadsTheStatusAlone) {
+  command(DataDirection::out, 1024);
+  out(Bytes(512));
+  answer();
+  answer();
+  const auto early = in(StatusBlock::size);
+  out(Bytes(512));
+  ASSERT_EQ(at_stick_.size(), 2U) << "the session's read, then the data; no second read";
+  answer(TransferStatus::success, {}, {}, 1);
+  answer(TransferStatus::success, status_block());
+  EXPECT_EQ(status(early), TransferStatus::success);
+  EXPECT_TRUE(posts());
+}
+
 TEST_F(PipelineRulesTest, DataThatWasTakenInPartIsALateFailure) {
   command(DataDirection::out, 512);
   EXPECT_EQ(status(out(Bytes(512))), TransferStatus::success);
