@@ -276,27 +276,44 @@ class Receiver {
   Receiver(Receiver&&) = delete;
   Receiver& operator=(Receiver&&) = delete;
 
+  void answers(std::string text) {
+    const std::lock_guard lock(mutex_);
+    answer_ = std::move(text);
+  }
+  /// The last request.
+  [[nodiscard]] std::string got() const {
+    const std::lock_guard lock(mutex_);
+    return got_;
+  }
+
   std::uint16_t port = 0;
-  std::string answer = "HTTP/1.1 204 No Content\r\n\r\n";
-  std::string got;
 
  private:
   void serve() {
     for (;;) {
       const int connection = ::accept(socket_, nullptr, nullptr);
       if (connection < 0) return;
-      got.clear();
+      std::string request;
       std::array<char, 4096> buffer{};
-      while (got.find("}") == std::string::npos) {
+      while (request.find("}") == std::string::npos) {
         const ssize_t size = ::read(connection, buffer.data(), buffer.size());
         if (size <= 0) break;
-        got.append(buffer.data(), static_cast<std::size_t>(size));
+        request.append(buffer.data(), static_cast<std::size_t>(size));
+      }
+      std::string answer;
+      {
+        const std::lock_guard lock(mutex_);
+        got_ = std::move(request);
+        answer = answer_;
       }
       (void)::write(connection, answer.data(), answer.size());
       ::close(connection);
     }
   }
   int socket_;
+  mutable std::mutex mutex_;  // of the two below
+  std::string answer_ = "HTTP/1.1 204 No Content\r\n\r\n";
+  std::string got_;
   std::thread thread_;
 };
 
@@ -308,22 +325,22 @@ TEST(AlertWebhook, PostsJson) {
   const auto sender = make_webhook(settings);
   const Status status = sender->send(alert("a"));
   ASSERT_TRUE(status.ok()) << status.error().message;
-  EXPECT_THAT(receiver.got, StartsWith("POST /hook?x=1 HTTP/1.1\r\n"));
-  EXPECT_THAT(receiver.got, HasSubstr("Content-Type: application/json\r\n"));
-  EXPECT_THAT(receiver.got, HasSubstr(R"("event":"raised")"));
-  EXPECT_THAT(receiver.got, HasSubstr(R"("text":"stick \"A\" is gone")"));
+  EXPECT_THAT(receiver.got(), StartsWith("POST /hook?x=1 HTTP/1.1\r\n"));
+  EXPECT_THAT(receiver.got(), HasSubstr("Content-Type: application/json\r\n"));
+  EXPECT_THAT(receiver.got(), HasSubstr(R"("event":"raised")"));
+  EXPECT_THAT(receiver.got(), HasSubstr(R"("text":"stick \"A\" is gone")"));
   EXPECT_THAT(sender->name(), Not(HasSubstr("hook?")));
 
-  receiver.answer = "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+  receiver.answers("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
   EXPECT_EQ(sender->send(alert("a")).error().code, ErrorCode::unavailable);
-  receiver.answer = "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n";
+  receiver.answers("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
   EXPECT_EQ(sender->send(alert("a")).error().code, ErrorCode::refused);
-  receiver.answer =
-      "HTTP/1.1 302 Elsewhere\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n";
+  receiver.answers(
+      "HTTP/1.1 302 Elsewhere\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n");
   EXPECT_EQ(sender->send(alert("a")).error().code, ErrorCode::refused) << "not followed";
-  receiver.answer = "HTTP/1.1 200 OK\r\n\r\n" + std::string(1U << 20U, 'x');
+  receiver.answers("HTTP/1.1 200 OK\r\n\r\n" + std::string(1U << 20U, 'x'));
   EXPECT_TRUE(sender->send(alert("a")).ok()) << "an endless answer is not read to its end";
-  receiver.answer.clear();
+  receiver.answers({});
   EXPECT_EQ(sender->send(alert("a")).error().code, ErrorCode::unavailable);
 }
 
