@@ -13,10 +13,6 @@ namespace tillbridge::massstorage {
 /// Direction of a command's data stage, as the host sees it.
 enum class DataDirection : std::uint8_t { none, in, out };
 
-/// bInterfaceClass / SubClass / Protocol of SCSI transparent command set over Bulk-Only Transport.
-inline constexpr std::uint8_t interface_class = 0x08, interface_subclass = 0x06,
-                              interface_protocol = 0x50;
-
 /// bRequest of the two class requests (Bulk-Only Transport 3.1, 3.2).
 inline constexpr std::uint8_t request_bulk_only_reset = 0xFF, request_get_max_lun = 0xFE;
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "channel/bytes/limits.hpp"
+#include "channel/usb/bulk_only.hpp"
 #include "channel/usb/requests.hpp"
 
 namespace tillbridge::massstorage {
@@ -27,12 +28,6 @@ const usb::Configuration* configuration_of(const usb::DeviceDescription& device)
   return device.configurations.empty() ? nullptr : &device.configurations.front();
 }
 
-bool is_bulk_only(const usb::InterfaceDescriptor& interface) {
-  return interface.interface_class == interface_class &&
-         interface.interface_subclass == interface_subclass &&
-         interface.interface_protocol == interface_protocol;
-}
-
 }  // namespace
 
 Result<BulkOnlyHost> BulkOnlyHost::create(const usb::DeviceDescription& device,
@@ -50,7 +45,7 @@ Result<BulkOnlyHost> BulkOnlyHost::create(const usb::DeviceDescription& device,
     return fail(ErrorCode::protocol, device.label() + " has no configuration");
   }
   for (const usb::InterfaceDescriptor& interface : configuration->interfaces) {
-    if (!is_bulk_only(interface) || interface.alternate_setting != 0) continue;
+    if (!usb::is_bulk_only(interface) || interface.alternate_setting != 0) continue;
     BulkOnlyHost host(options);
     host.configuration_value_ = configuration->value;
     host.interface_number_ = interface.number;

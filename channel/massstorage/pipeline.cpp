@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "channel/bytes/limits.hpp"
+#include "channel/usb/bulk_only.hpp"
 
 namespace tillbridge::massstorage {
 
@@ -26,10 +27,7 @@ Pipeline::Pipeline(const usb::DeviceDescription& device)
   for (const usb::Configuration& configuration : device.configurations) {
     std::optional<std::uint8_t> chosen;
     for (const usb::InterfaceDescriptor& interface : configuration.interfaces) {
-      if (interface.interface_class != interface_class ||
-          interface.interface_subclass != interface_subclass ||
-          interface.interface_protocol != interface_protocol ||
-          chosen.value_or(interface.number) != interface.number) {
+      if (!usb::is_bulk_only(interface) || chosen.value_or(interface.number) != interface.number) {
         continue;
       }
       Place place{configuration.value, interface.number, interface.alternate_setting};

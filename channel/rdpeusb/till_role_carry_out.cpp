@@ -6,17 +6,12 @@
 #include "channel/rdpeusb/pdu/status.hpp"
 #include "channel/rdpeusb/till_role_device.hpp"
 #include "channel/rdpeusb/till_role_io_control.hpp"
+#include "channel/usb/bulk_only.hpp"
 #include "channel/usb/requests.hpp"
 
 namespace tillbridge::rdpeusb::till {
 
 namespace {
-
-/// SubClass and protocol of what usbstor drives: SCSI transparent, Bulk-Only Transport.
-bool is_bulk_only_storage(const usb::InterfaceDescriptor& interface) {
-  return interface.interface_class == usb::class_code::mass_storage &&
-         interface.interface_subclass == 0x06 && interface.interface_protocol == 0x50;
-}
 
 /// Whether the result still fits TS_URB_RESULT_HEADER.Size, however many entries the server lists.
 bool result_fits(const usb::Configuration& configuration,
@@ -222,7 +217,7 @@ DeviceChannel::Steps DeviceChannel::soft_reset_steps() const {
   if (configuration == nullptr) return steps;
   for (const auto& interface : configuration->interfaces) {
     if (interface.alternate_setting != stick_.alternate_setting(interface.number) ||
-        !is_bulk_only_storage(interface)) {
+        !usb::is_bulk_only(interface)) {
       continue;
     }
     steps.push_back(usb::bulk_only_reset(interface.number));

@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "channel/usb/bulk_only.hpp"
+
 namespace tillbridge::simulator {
 namespace {
 
@@ -27,9 +29,9 @@ DeviceBlueprint blueprint_of(const StickOptions& options) {
   blueprint.path = options.path;
   blueprint.max_power_ma = 200;
   InterfaceBlueprint interface;
-  interface.interface_class = massstorage::interface_class;
-  interface.interface_subclass = massstorage::interface_subclass;
-  interface.interface_protocol = massstorage::interface_protocol;
+  interface.interface_class = usb::class_code::mass_storage;
+  interface.interface_subclass = usb::scsi_subclass;
+  interface.interface_protocol = usb::bulk_only_protocol;
   interface.endpoints = {{MassStorageStick::in_endpoint, bulk, 0, 0},
                          {MassStorageStick::out_endpoint, bulk, 0, 0}};
   blueprint.interfaces.push_back(std::move(interface));

@@ -3,23 +3,15 @@
 #include <algorithm>
 #include <set>
 
+#include "channel/usb/bulk_only.hpp"
+
 namespace tillbridge::server {
-
-namespace {
-
-// USB Mass Storage Class, Bulk-Only Transport 1.0, 4.3.
-bool is_bulk_only(const usb::InterfaceDescriptor& interface) {
-  return interface.interface_class == usb::class_code::mass_storage &&
-         interface.interface_subclass == 0x06 && interface.interface_protocol == 0x50;
-}
-
-}  // namespace
 
 BulkOnlyOrder::BulkOnlyOrder(const usb::DeviceDescription& device) {
   for (const usb::Configuration& configuration : device.configurations) {
     std::set<std::uint8_t> others;
     for (const usb::InterfaceDescriptor& interface : configuration.interfaces) {
-      if (!is_bulk_only(interface)) others.insert(interface.number);
+      if (!usb::is_bulk_only(interface)) others.insert(interface.number);
     }
     for (const usb::InterfaceDescriptor& interface : configuration.interfaces) {
       if (others.contains(interface.number)) continue;

@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "channel/usb/bulk_only.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::server {
 
 namespace {
-
-// Mass-storage interfaces of this protocol have the Bulk-Only reset (Bulk-Only Transport 1.0, 4.3).
-constexpr std::uint8_t bulk_only_protocol = 0x50;
 
 // What stands for a port reset of a mass-storage stick: the class's own recovery (BOT 5.3.4) on
 // each interface.
@@ -20,9 +18,10 @@ std::deque<usb::SetupPacket> soft_reset_steps(const usb::DeviceDescription& desc
       description.find_configuration(description.active_configuration);
   if (configuration == nullptr) return steps;
   for (const usb::InterfaceDescriptor& interface : configuration->interfaces) {
+    // Whatever the command set: the reset is the protocol's (Bulk-Only Transport 1.0, 4.3).
     if (interface.alternate_setting != 0 ||
         interface.interface_class != usb::class_code::mass_storage ||
-        interface.interface_protocol != bulk_only_protocol) {
+        interface.interface_protocol != usb::bulk_only_protocol) {
       continue;
     }
     steps.push_back(usb::bulk_only_reset(interface.number));

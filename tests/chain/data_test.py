@@ -18,7 +18,7 @@ def run_probe(c, stick, *probe, pipeline="on"):
     till = c.till_config("kasse-01", server.port)
     till.write_text(till.read_text() + '[log]\nlevel = "info"\n')
     client = c.client(terminal.port, till)
-    assert terminal.wait(120) == 0, terminal.text()
+    assert terminal.wait() == 0, terminal.text()
     server.wait_for("lease ended")
     if pipeline == "on":
         told = client.wait_for(r"(\d+) commands, (\d+) through the pipeline")

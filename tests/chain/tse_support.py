@@ -34,7 +34,7 @@ class Shop:
         """Returns when the session has no stick any more."""
         mark = self.terminal.mark()
         self.bench.unplug(SERIAL)
-        self.terminal.wait_for(r"device \d+ gone", 30, after=mark)
+        self.terminal.wait_for(r"device \d+ gone", after=mark)
 
     def start_pos(self, *arguments):
         return self.c.pos("--usbip", f"127.0.0.1:{self.port}", "--pins", self.pins, *arguments)

@@ -54,7 +54,7 @@ def test_setup_is_done_once_and_the_state_survives_the_server(c):
     port = int(shop.server.wait_for(r"listening for tills on \S+:(\d+)").group(1))
     shop.client.stop()
     shop.client = c.client(shop.terminal.port, c.till_config("kasse-01", port))
-    shop.port = int(shop.terminal.wait_for(r"listening for USB/IP clients on \S+:(\d+)", 60, after=shop.terminal.mark()).group(1))
+    shop.port = int(shop.terminal.wait_for(r"listening for USB/IP clients on \S+:(\d+)", after=shop.terminal.mark()).group(1))
     shop.wait_for_stick()
     receipts = shop.receipts(2)
     assert receipts[0]["counter"] > last, "a counter was used twice"

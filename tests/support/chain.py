@@ -50,10 +50,10 @@ class Program:
             self._ended = True
             self._changed.notify_all()
 
-    def wait_for(self, pattern, timeout_s=PATIENCE_S, after=0):
+    def wait_for(self, pattern, after=0):
         """Waits for a line that matches; returns the match. `after`: only lines from this index on count."""
         expression = re.compile(pattern)
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + PATIENCE_S
         with self._changed:
             seen = after
             while True:
@@ -64,7 +64,7 @@ class Program:
                     seen += 1
                 left = deadline - time.monotonic()
                 if self._ended or left <= 0:
-                    why = f"ended with {self.process.wait()}" if self._ended else f"{timeout_s} s passed"
+                    why = f"ended with {self.process.wait()}" if self._ended else f"{PATIENCE_S} s passed"
                     raise AssertionError(f"{self.name}: no line matched '{pattern}' ({why}); it printed:\n{self.text(40)}")
                 self._changed.wait(left)
 
@@ -90,12 +90,12 @@ class Program:
         self._reader.join(5)
         return code
 
-    def stop(self, timeout_s=PATIENCE_S):
+    def stop(self):
         """Asks it to end (SIGTERM); returns its exit code. One that does not end is killed, which is a failure."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            code = self.process.wait(timeout_s)
+            code = self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -299,11 +299,11 @@ class TestBench:
     def heal(self, serial):
         self.say(f"heal {serial}")
 
-    def wait_for_faults(self, serial, count, timeout_s=PATIENCE_S):
+    def wait_for_faults(self, serial, count):
         """The stick tells only when asked."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + PATIENCE_S
         while self.witness(serial)["faults"] < count:
-            assert time.monotonic() < deadline, f"the fault did not strike within {timeout_s} s"
+            assert time.monotonic() < deadline, f"the fault did not strike within {PATIENCE_S} s"
             time.sleep(0.05)
 
     def witness(self, serial):

@@ -12,6 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import vm_support  # noqa: E402
+import chain  # noqa: E402 (vm_support says where it is)
 
 VID_PID = "0403:6001"
 
@@ -55,7 +56,7 @@ def inside(build):
 def answer_in_upper_case(path):
     """The program behind the adapter, outside the guest."""
     line = socket.socket(socket.AF_UNIX)
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + chain.PATIENCE_S
     while True:
         try:
             line.connect(path)

@@ -65,7 +65,7 @@ class Till:
 
     def pos(self, *arguments, expect=0):
         program = self.session.chain.pos("--stick", self.place, "--pins", self.pins, *arguments)
-        code = program.wait(120)
+        code = program.wait()
         assert code == expect, f"tillbridge-pos {' '.join(map(str, arguments))} ended with {code}:\n{program.text()}"
         return program
 
@@ -104,7 +104,7 @@ def pulled_while_the_file_system_is_written(till):
     vm_session.wait_until(till.session.disk_is_gone, "the disk is still there")
     mark = till.session.terminal.mark()
     till.bench.plug(till.serial)
-    till.session.terminal.wait_for(r"attached as", 60, after=mark)
+    till.session.terminal.wait_for(r"attached as", after=mark)
     till.mount()
     checked = subprocess.run(["fsck.vfat", "-n", till.partition], text=True, stdout=subprocess.PIPE)
     assert "TSE" in " ".join(os.listdir(MOUNT)), os.listdir(MOUNT)

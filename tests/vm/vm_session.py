@@ -14,15 +14,15 @@ def load(*modules):
         subprocess.run(["modprobe", module], check=True)
 
 
-def wait_until(condition, what, timeout_s=chain.PATIENCE_S):
+def wait_until(condition, what):
     """Waits for the kernel (which prints no line to wait for) to show something."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + chain.PATIENCE_S
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         time.sleep(0.1)
-    raise AssertionError(f"{what} within {timeout_s} s; kernel log:\n" +
+    raise AssertionError(f"{what} within {chain.PATIENCE_S} s; kernel log:\n" +
                          subprocess.run(["dmesg"], text=True, stdout=subprocess.PIPE).stdout[-2500:])
 
 

@@ -19,7 +19,7 @@ def storage_stick(image, serial="5A2F00000001", name="stick", usb3=False):
             "-device", f"usb-storage,drive={name}-drive,serial={serial},id={name},bus=xhci.0"]
 
 
-def run_in_guest(build, scenario, devices, answers=None, directory=None, timeout_s=GUEST_TIMEOUT_S, log=None):
+def run_in_guest(build, scenario, devices, answers=None, directory=None, log=None):
     """Boots and runs `scenario` (a file of this folder) with the build directory as its argument."""
     path = pathlib.Path(__file__).resolve().parent / scenario
     command = f"/usr/bin/python3 {path} {build} in-guest"
@@ -28,7 +28,7 @@ def run_in_guest(build, scenario, devices, answers=None, directory=None, timeout
         if answers is not None:
             answers["qmp"] = lambda arguments: str(machine.qmp(arguments.split()[0], **dict(
                 pair.split("=", 1) for pair in arguments.split()[1:])))
-        machine.run(timeout_s)
+        machine.run(GUEST_TIMEOUT_S)
 
 
 def main(outside, inside):

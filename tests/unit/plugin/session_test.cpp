@@ -461,8 +461,10 @@ TEST_F(SessionTest, StopGivesTheSticksBackAndSaysGoodbye) {
   terminal_.start();
   ASSERT_TRUE(until_present(2));
   bool stopped = false;
+  const Instant begin = loop_.now();
   session_->stop([&] { stopped = true; });
   ASSERT_TRUE(until([&] { return stopped && server.goodbye.has_value(); }));
+  EXPECT_LT(loop_.now() - begin, seconds(5)) << "no timer of the link had to expire for it";
   EXPECT_THAT(server.released, ElementsAre(1, 2));
   EXPECT_EQ(*server.goodbye, "the RDP session ended");
 }

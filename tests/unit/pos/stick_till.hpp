@@ -1,8 +1,12 @@
 // A till with one simulated stick of any family, in virtual time.
 #pragma once
 
-#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,11 +18,8 @@
 #include "pos/swissbit_tse.hpp"
 #include "pos/verbs.hpp"
 #include "pos/whole_file.hpp"
-#include "server/simulator/mass_storage_stick.hpp"
-#include "server/simulator/tse/cryptovision_stick.hpp"
 #include "tests/unit/pos/simulated_stick.hpp"
 #include "tests/unit/pos/temporary_folder.hpp"
-#include "tests/unit/pos/usbip_server.hpp"
 #include "tse/evidence/archive_check.hpp"
 #include "tse/evidence/receipt.hpp"
 
@@ -136,5 +137,8 @@ inline void expect_good(const evidence::ArchiveReport& report) {
   EXPECT_TRUE(report.good());
   EXPECT_GT(report.logs, 0U);
 }
+
+/// Instantiated once, in sticks_test.cpp.
+class EveryFamily : public testing::TestWithParam<Family> {};
 
 }  // namespace tillbridge::pos

@@ -1,4 +1,6 @@
 // The POS against simulated sticks: what one family alone does.
+#include "server/simulator/mass_storage_stick.hpp"
+#include "server/simulator/tse/cryptovision_stick.hpp"
 #include "tests/unit/pos/stick_till.hpp"
 
 namespace tillbridge::pos {

@@ -1,5 +1,6 @@
 // The POS against simulated sticks of all three families: what goes well.
 #include "tests/unit/pos/stick_till.hpp"
+#include "tests/unit/pos/usbip_server.hpp"
 
 namespace tillbridge::pos {
 namespace {
@@ -7,7 +8,6 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-class EveryFamily : public testing::TestWithParam<Family> {};
 INSTANTIATE_TEST_SUITE_P(Pos, EveryFamily,
                          testing::Values(Family::cryptovision, Family::swissbit, Family::diebold),
                          [](const auto& chosen) { return std::string(name_of(chosen.param)); });

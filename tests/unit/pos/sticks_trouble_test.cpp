@@ -8,13 +8,8 @@ namespace {
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 
-class InTrouble : public testing::TestWithParam<Family> {};
-INSTANTIATE_TEST_SUITE_P(Pos, InTrouble,
-                         testing::Values(Family::cryptovision, Family::swissbit, Family::diebold),
-                         [](const auto& chosen) { return std::string(name_of(chosen.param)); });
-
 // Each run of the program is one login at most; the memory carries over from run to run.
-TEST_P(InTrouble, AWrongPinStopsBeforeTheLastTry) {
+TEST_P(EveryFamily, AWrongPinStopsBeforeTheLastTry) {
   Till till(GetParam());
   ASSERT_TRUE(till.set_up().ok());
   const auto run = [&] {
@@ -45,7 +40,7 @@ TEST_P(InTrouble, AWrongPinStopsBeforeTheLastTry) {
   EXPECT_TRUE(run().ok()) << "a good login makes the tries whole again";
 }
 
-TEST_P(InTrouble, ABlockedPinIsSaid) {
+TEST_P(EveryFamily, ABlockedPinIsSaid) {
   Till till(GetParam());
   ASSERT_TRUE(till.set_up().ok());
   till.pins[Secret::time_pin] = till.wrong_pin();
@@ -61,7 +56,7 @@ TEST_P(InTrouble, ABlockedPinIsSaid) {
   EXPECT_EQ(last, Trouble::pin_blocked);
 }
 
-TEST_P(InTrouble, AnExpiredCertificateIsSaid) {
+TEST_P(EveryFamily, AnExpiredCertificateIsSaid) {
   simulator::DeviceOptions options;
   options.tse.certificate_end_s = static_cast<std::int64_t>(TestClock::epoch_s) + 86400;
   Till till(GetParam(), options);
@@ -78,7 +73,7 @@ TEST_P(InTrouble, AnExpiredCertificateIsSaid) {
   EXPECT_EQ(report.finished_transactions, 1U);
 }
 
-TEST_P(InTrouble, UsedUpSignaturesAreSaid) {
+TEST_P(EveryFamily, UsedUpSignaturesAreSaid) {
   simulator::DeviceOptions options;
   options.tse.most_signatures = 40;
   Till till(GetParam(), options);
@@ -115,7 +110,7 @@ std::string finish_fault(Family family, const std::string& point_and_action,
          (family == Family::swissbit ? " skip=1" : "") + rest;
 }
 
-TEST_P(InTrouble, AnAnswerLostAfterSigningIsFoundInTheLogAndNothingIsSignedTwice) {
+TEST_P(EveryFamily, AnAnswerLostAfterSigningIsFoundInTheLogAndNothingIsSignedTwice) {
   Till till(GetParam());
   ASSERT_TRUE(till.set_up().ok());
   ASSERT_TRUE(till.sign().ok());
@@ -135,7 +130,7 @@ TEST_P(InTrouble, AnAnswerLostAfterSigningIsFoundInTheLogAndNothingIsSignedTwice
   EXPECT_EQ(till.witness().repeated_frames(), 0U);
 }
 
-TEST_P(InTrouble, PulledOutAfterSigningAndBackTheReceiptIsWhole) {
+TEST_P(EveryFamily, PulledOutAfterSigningAndBackTheReceiptIsWhole) {
   Till till(GetParam());
   ASSERT_TRUE(till.set_up().ok());
   till.stick->fault(finish_fault(GetParam(), "after-command unplug", " ms=3000"));
@@ -150,7 +145,7 @@ TEST_P(InTrouble, PulledOutAfterSigningAndBackTheReceiptIsWhole) {
   EXPECT_EQ(report.transaction_logs, 4U);
 }
 
-TEST_P(InTrouble, PulledOutBeforeSigningIsSaidToHaveSignedNothing) {
+TEST_P(EveryFamily, PulledOutBeforeSigningIsSaidToHaveSignedNothing) {
   Till till(GetParam());
   ASSERT_TRUE(till.set_up().ok());
   till.stick->fault(finish_fault(GetParam(), "before-command unplug", " ms=3000"));
@@ -175,7 +170,7 @@ TEST_P(InTrouble, PulledOutBeforeSigningIsSaidToHaveSignedNothing) {
   EXPECT_EQ(report.finished_transactions, 1U);
 }
 
-TEST_P(InTrouble, PulledOutForGoodIsSaidToBeUnknown) {
+TEST_P(EveryFamily, PulledOutForGoodIsSaidToBeUnknown) {
   Till till(GetParam());
   ASSERT_TRUE(till.set_up().ok());
   till.stick->fault(finish_fault(GetParam(), "after-command unplug"));
@@ -185,7 +180,7 @@ TEST_P(InTrouble, PulledOutForGoodIsSaidToBeUnknown) {
   EXPECT_LT(till.clock.now(), Duration(10min)) << "it waits a while, not for ever";
 }
 
-TEST_P(InTrouble, GarbledAnswersAreNotBelieved) {
+TEST_P(EveryFamily, GarbledAnswersAreNotBelieved) {
   // Whatever the flipped bit hits, the receipt verifies or somebody says that it does not.
   for (int seed = 1; seed <= 8; ++seed) {
     simulator::DeviceOptions options;

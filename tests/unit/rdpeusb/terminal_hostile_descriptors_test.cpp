@@ -1,6 +1,8 @@
 // Descriptors that lie to the terminal role, which reads them itself to carry out a
 // SET_CONFIGURATION.
-#include "tests/unit/rdpeusb/busy_till.hpp"
+#include <algorithm>
+
+#include "tests/unit/rdpeusb/terminal_conversation.hpp"
 
 namespace tillbridge::rdpeusb::testing {
 namespace {
