@@ -2,7 +2,8 @@
 
 find_program(TILLBRIDGE_CCACHE ccache)
 if(TILLBRIDGE_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${TILLBRIDGE_CCACHE}")
+  # What ccache asks for before it caches what uses a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${TILLBRIDGE_CCACHE}")
   set(CMAKE_C_COMPILER_LAUNCHER "${TILLBRIDGE_CCACHE}")
 endif()
 
@@ -19,8 +20,12 @@ if(TILLBRIDGE_SANITIZE)
   if(TILLBRIDGE_SANITIZE MATCHES undefined)
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
-  # Instrumented test code takes half of the build's time when it is optimised, and runs no faster to speak of.
+  # Instrumented test code takes half of the build's time when it is optimised, and runs no faster to speak of. The checks left out
+  # of it (never of a room) take a third of the rest, and what they would find in a test, ASan or the processor finds.
   set(TILLBRIDGE_TEST_OPTIONS -O0)
+  if(TILLBRIDGE_SANITIZE MATCHES undefined)
+    list(APPEND TILLBRIDGE_TEST_OPTIONS -fno-sanitize=null,alignment,vptr,object-size)
+  endif()
 endif()
 
 # tillbridge_room(NAME SOURCES a.cpp b.cpp USES tillbridge::usb OpenSSL::SSL)
@@ -30,6 +35,24 @@ function(tillbridge_room name)
   add_library(tillbridge_${name} STATIC ${ROOM_SOURCES})
   add_library(tillbridge::${name} ALIAS tillbridge_${name})
   target_link_libraries(tillbridge_${name} PUBLIC tillbridge_house ${ROOM_USES} PRIVATE ${ROOM_PRIVATELY_USES})
+endfunction()
+
+# What nearly every test includes, compiled once instead of 140 times. Only in the builds with sanitizers, which have the time to
+# gain; the others keep every file honest about what it includes.
+function(tillbridge_precompile_for_test name)
+  if(NOT TILLBRIDGE_SANITIZE OR TILLBRIDGE_FUZZ)
+    return()
+  endif()
+  if(NOT TARGET tillbridge_test_headers)
+    file(WRITE "${PROJECT_BINARY_DIR}/test_headers.cpp" "// Only there to have something to compile.\n")
+    add_executable(tillbridge_test_headers EXCLUDE_FROM_ALL "${PROJECT_BINARY_DIR}/test_headers.cpp")
+    target_link_libraries(tillbridge_test_headers PRIVATE tillbridge_house GTest::gtest GTest::gmock GTest::gtest_main)
+    target_compile_options(tillbridge_test_headers PRIVATE ${TILLBRIDGE_TEST_OPTIONS})
+    target_precompile_headers(tillbridge_test_headers PRIVATE
+      <gmock/gmock.h> <gtest/gtest.h> <algorithm> <array> <chrono> <cstdint> <filesystem> <fstream> <functional> <map> <memory>
+      <optional> <random> <span> <string> <string_view> <variant> <vector>)
+  endif()
+  target_precompile_headers(${name} REUSE_FROM tillbridge_test_headers)
 endfunction()
 
 # tillbridge_test(NAME LABEL unit SOURCES x_test.cpp USES tillbridge::usb)
@@ -45,6 +68,7 @@ function(tillbridge_test name)
   target_link_libraries(${name} PRIVATE tillbridge_house ${TEST_USES} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_options(${name} PRIVATE ${TILLBRIDGE_TEST_OPTIONS})
   target_compile_definitions(${name} PRIVATE TILLBRIDGE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  tillbridge_precompile_for_test(${name})
   gtest_discover_tests(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 600 DISCOVERY_TIMEOUT 120)
 endfunction()
 
