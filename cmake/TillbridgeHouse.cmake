@@ -37,24 +37,6 @@ function(tillbridge_room name)
   target_link_libraries(tillbridge_${name} PUBLIC tillbridge_house ${ROOM_USES} PRIVATE ${ROOM_PRIVATELY_USES})
 endfunction()
 
-# What nearly every test includes, compiled once instead of 140 times. Only in the builds with sanitizers, which have the time to
-# gain; the others keep every file honest about what it includes.
-function(tillbridge_precompile_for_test name)
-  if(NOT TILLBRIDGE_SANITIZE OR TILLBRIDGE_FUZZ)
-    return()
-  endif()
-  if(NOT TARGET tillbridge_test_headers)
-    file(WRITE "${PROJECT_BINARY_DIR}/test_headers.cpp" "// Only there to have something to compile.\n")
-    add_executable(tillbridge_test_headers EXCLUDE_FROM_ALL "${PROJECT_BINARY_DIR}/test_headers.cpp")
-    target_link_libraries(tillbridge_test_headers PRIVATE tillbridge_house GTest::gtest GTest::gmock GTest::gtest_main)
-    target_compile_options(tillbridge_test_headers PRIVATE ${TILLBRIDGE_TEST_OPTIONS})
-    target_precompile_headers(tillbridge_test_headers PRIVATE
-      <gmock/gmock.h> <gtest/gtest.h> <algorithm> <array> <chrono> <cstdint> <filesystem> <fstream> <functional> <map> <memory>
-      <optional> <random> <span> <string> <string_view> <variant> <vector>)
-  endif()
-  target_precompile_headers(${name} REUSE_FROM tillbridge_test_headers)
-endfunction()
-
 # tillbridge_test(NAME LABEL unit SOURCES x_test.cpp USES tillbridge::usb)
 # One GoogleTest program; every TEST becomes a ctest entry with the label.
 function(tillbridge_test name)
@@ -68,7 +50,9 @@ function(tillbridge_test name)
   target_link_libraries(${name} PRIVATE tillbridge_house ${TEST_USES} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_options(${name} PRIVATE ${TILLBRIDGE_TEST_OPTIONS})
   target_compile_definitions(${name} PRIVATE TILLBRIDGE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  tillbridge_precompile_for_test(${name})
+  if(TARGET tillbridge_test_headers)
+    target_precompile_headers(${name} REUSE_FROM tillbridge_test_headers)
+  endif()
   gtest_discover_tests(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 600 DISCOVERY_TIMEOUT 120)
 endfunction()
 
