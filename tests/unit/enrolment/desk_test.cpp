@@ -439,7 +439,20 @@ TEST_F(DeskTest, AForeignAndAnExpiredCertificateAreRefused) {
 // --- renewal
 
 TEST_F(DeskTest, ACertificateIsRenewedInARunningSessionAndTheSessionGoesOnWithEither) {
+  stop();
+  life_ = std::chrono::hours(1);
+  start();
   const auto files = paired("kasse-07", serial);
+  stop();
+  life_ = limits::till_life;
+  start();
+  const auto begun = std::chrono::system_clock::now();
+  auto time = begun;
+  int looks = 0;
+  usb_->tell_time_by([&] {
+    ++looks;
+    return time;
+  });
   auto one = till(files);
   ASSERT_TRUE(one->connect_and_import());
   ASSERT_TRUE(one->welcome.at(0).renews);
@@ -470,6 +483,13 @@ TEST_F(DeskTest, ACertificateIsRenewedInARunningSessionAndTheSessionGoesOnWithEi
     EXPECT_TRUE(one->resumed.back());
     EXPECT_TRUE(one->inquiry(stream));
   }
+  // Its session is not cut when the older one ends.
+  time = begun + std::chrono::hours(2);
+  const int before = looks;
+  auto other = till(files);  // somebody connects: all are looked at
+  ASSERT_TRUE(bench_.run_until([&] { return looks > before; }));
+  bench_.run_what_is_due();
+  EXPECT_FALSE(one->goodbye);
   // Revoking the till ends both.
   ASSERT_TRUE(admin_->revoke_till(by_admin, "kasse-07").ok());
   for (const auto& either : {fresh, files}) {
