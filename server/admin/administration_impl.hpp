@@ -86,6 +86,9 @@ struct Administration::Impl final : public server::Observer {
   void tell(Level level, const std::string& kind, const std::string& text, const std::string& stick,
             const std::string& till, const std::string& who);
 
+  [[nodiscard]] static Status use_up(store::Store& rows, const Change& change) {
+    return change.uses_up.empty() ? Status() : rows.remove_setting(change.uses_up);
+  }
   [[nodiscard]] bool last_admin(const std::string& name) const;
 
   // --- mappings (administration_mappings.cpp)

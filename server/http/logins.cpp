@@ -281,17 +281,16 @@ Outcome<Logins::Opened> Logins::open_link(const std::string& token, const std::s
   Impl& me = *impl_;
   const auto there = me.store.user(user);
   if (!there) return Problem{503, "not_read", there.error().message, "look at the journal"};
-  const admin::Change change{{"login link", admin::Role::admin, address}, "one-time login link"};
+  // Together: a link that was used and still works, or that is gone without a user, would be worse
+  // than either.
+  const admin::Change change{
+      {"login link", admin::Role::admin, address}, "one-time login link", link_key};
   admin::UserPatch patch;
   patch.password = password;
   const auto done = there->has_value()
                         ? me.administration->change_user(change, user, patch)
                         : me.administration->add_user(change, user, admin::Role::admin, password);
   if (!done) return done.problem();
-  if (auto status = me.store.remove_setting(link_key); !status) {
-    return Problem{503, "not_written", status.error().message,
-                   "make room on the disk of the state folder or repair it"};
-  }
   const auto row = me.store.user(user);
   return me.open(user, row && row->has_value() ? (*row)->role : admin::Role::admin, address);
 }

@@ -2,6 +2,7 @@
 #include "server/http/logins.hpp"
 
 #include <gmock/gmock.h>
+#include <sqlite3.h>
 
 #include "server/http/limits.hpp"
 #include "server/http/tries.hpp"
@@ -153,6 +154,31 @@ TEST_F(LoginsTest, ALinkIsGoodOnceAndNotForever) {
     EXPECT_EQ(entry.dump().find(password), std::string::npos) << entry;
     EXPECT_EQ(entry.dump().find(*forgot), std::string::npos) << entry;
   }
+}
+
+TEST_F(LoginsTest, ALinkIsUsedUpWithWhatItMakesOrNotAtAll) {
+  begin();
+  const auto token = logins_->make_link("system", "", minutes(15));
+  const auto in_database = [&](const char* sql) {
+    stop();
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open((state_ / "tillbridge.db").c_str(), &database), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(database, sql, nullptr, nullptr, nullptr), SQLITE_OK);
+    EXPECT_EQ(sqlite3_close(database), SQLITE_OK);
+    begin();
+  };
+  for (const char* row : {"DELETE ON settings", "INSERT ON users"}) {
+    in_database(("CREATE TRIGGER broken BEFORE " + std::string(row) +
+                 " BEGIN SELECT RAISE(ABORT, 'broken'); END")
+                    .c_str());
+    EXPECT_FALSE(logins_->open_link(*token, "anna", password, address).ok()) << row;
+    EXPECT_TRUE(logins_->nobody_yet()) << row;
+    EXPECT_THAT(audit_kinds(), Not(Contains("user_added")));
+    in_database("DROP TRIGGER broken");
+    EXPECT_FALSE(logins_->check_link(*token, address)) << row;
+  }
+  ASSERT_TRUE(logins_->open_link(*token, "anna", password, address).ok());
+  EXPECT_TRUE(logins_->check_link(*token, address));
 }
 
 TEST_F(LoginsTest, WhatChangesWhileAPasswordIsLookedAtCounts) {
