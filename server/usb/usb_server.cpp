@@ -15,9 +15,6 @@ namespace tillbridge::server {
 namespace {
 
 constexpr Duration stop_within = std::chrono::seconds(3);
-/// A till that was offered a stick takes it at once. After this long one that waits for the same
-/// stick gets it.
-constexpr Duration offer_within = std::chrono::seconds(30);
 /// Certificates end by the clock on the wall, which may be set while the loop sleeps.
 constexpr Duration certificates_looked_at_every = std::chrono::seconds(60);
 constexpr Duration certificates_looked_at_after = std::chrono::milliseconds(10);
@@ -403,6 +400,7 @@ void UsbServer::refresh() {
 void UsbServer::hand_out() {
   offer_timer_.cancel();
   if (registry_.rules().draining) return;
+  std::optional<Instant> look_again;
   SessionsByName sessions;
   for (const auto& till : tills_) {
     if (till->greeted() && !till->closing()) sessions.emplace(till->till().name, till.get());
@@ -418,13 +416,15 @@ void UsbServer::hand_out() {
       return item.second->session() == stick->offer->session;
     });
     if (holder == end || first_for(*stick, sessions, holder->second) == nullptr) continue;
-    if (loop_.now() >= stick->offer->since + offer_within) {
+    const Instant until = stick->offer->since + offers_lie_;
+    if (loop_.now() >= until) {
       holder->second->retract(stick->stay,
                               "it was offered and not taken, and another till waits for it");
-    } else {
-      offer_timer_.arm(loop_.now() + offer_within, [this] { refresh(); });
+    } else if (!look_again || until < *look_again) {
+      look_again = until;
     }
   }
+  if (look_again) offer_timer_.arm(*look_again, [this] { refresh(); });
 }
 
 TillSession* UsbServer::first_for(const PresentStick& stick, const SessionsByName& sessions,

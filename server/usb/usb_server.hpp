@@ -77,6 +77,8 @@ class UsbServer {
   void tell_time_by(std::function<std::chrono::system_clock::time_point()> clock) {
     clock_ = std::move(clock);
   }
+  /// How long a stick that was offered lies there while another till wants it too.
+  void offers_lie(Duration longest) { offers_lie_ = longest; }
   /// Ends every session of this till at once.
   void cut(const std::string& till, TillEnd how, const std::string& reason);
   /// Reads the configuration file again. Mapping, allow-list and log level take effect at once, in
@@ -136,6 +138,8 @@ class UsbServer {
   std::list<std::unique_ptr<TillSession>> tills_;
   std::list<std::unique_ptr<UsbipConnection>> usbip_clients_;
   std::unique_ptr<transport::Acceptor> link_acceptor_, usbip_acceptor_;
+  /// A till that was offered a stick takes it at once.
+  Duration offers_lie_ = std::chrono::seconds(30);
   transport::Timer offer_timer_, stop_timer_, certificate_timer_;
   std::function<std::chrono::system_clock::time_point()> clock_ = [] {
     return std::chrono::system_clock::now();

@@ -82,6 +82,26 @@ TEST_F(SessionsTest, TheFirstMappingWhoseTillIsThereGetsTheStickAndKeepsIt) {
   EXPECT_THAT(first->nothing.back(), HasSubstr("is offered to till kasse-02"));
 }
 
+TEST_F(SessionsTest, AnOfferThatNobodyTakesIsForTheNextAfterAWhile) {
+  start();
+  usb_->offers_lie(std::chrono::hours(1));
+  auto first = connected("kasse-01");
+  auto second = connected("kasse-02");
+  map(stick_a, "kasse-01");
+  map(stick_a, "kasse-02", {{"also", true}});
+  ASSERT_TRUE(until([&] { return first->granted.size() == 1; }));
+  settle();
+  EXPECT_TRUE(second->granted.empty()) << "the first has its time";
+  usb_->offers_lie(std::chrono::milliseconds(1));
+  good("PATCH", "/mappings/2", {{"pipeline", false}});  // all are looked at
+  ASSERT_TRUE(until([&] { return second->granted.size() == 1; }));
+  ASSERT_EQ(first->revoked.size(), 1U);
+  EXPECT_THAT(first->revoked[0].reason, HasSubstr("offered and not taken"));
+  settle();
+  EXPECT_EQ(first->granted.size(), 1U) << "not round in circles";
+  ASSERT_TRUE(import(*second));
+}
+
 TEST_F(SessionsTest, ConditionsOnTheSession) {
   start();
   auto kasse = connected("kasse-01", "Bert");

@@ -457,9 +457,20 @@ TEST_F(DeskTest, ACertificateIsRenewedInARunningSessionAndTheSessionGoesOnWithEi
   ASSERT_TRUE(one->connect_and_import());
   ASSERT_TRUE(one->welcome.at(0).renews);
   const auto stream = one->granted.front().stream;
+  const auto alarmed = [&] {
+    const auto alarms = admin_->state().alarms;
+    return std::any_of(alarms.begin(), alarms.end(), [](const admin::Alarm& alarm) {
+      return alarm.kind == "certificate_ending" && alarm.till == "kasse-07" &&
+             alarm.text.find(" ends on ") != std::string::npos;
+    });
+  };
+  bench_.run_what_is_due();
+  EXPECT_TRUE(alarmed()) << "an hour is left";
   const auto key = pairing::TillKey::make();
   one->say(link::Renew{key.request("somebody else")});
   ASSERT_TRUE(bench_.run_until([&] { return !one->renewed.empty(); })) << bench_.log_text();
+  bench_.run_what_is_due();
+  EXPECT_FALSE(alarmed());
   EXPECT_TRUE(one->revoked.empty());
   EXPECT_TRUE(one->inquiry(stream)) << "its stick never left it";
   const auto facts = pairing::facts_of(one->renewed[0].certificate);
