@@ -16,6 +16,7 @@
 
 #include "server/http/limits.hpp"
 #include "server/http/logins.hpp"
+#include "server/http/viewers.hpp"
 #include "tests/unit/admin/admin_bench.hpp"
 
 namespace tillbridge::http::test {
@@ -83,15 +84,21 @@ std::string over_tls(std::uint16_t port, const std::string& bytes) {
   return answer;
 }
 
-std::string over_socket(const std::filesystem::path& path, const std::string& bytes) {
+int connect_to(const std::filesystem::path& path) {
   const int number = ::socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
   path.string().copy(std::data(to.sun_path), sizeof to.sun_path - 1);
-  std::string answer;
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): how sockets are
-  if (::connect(number, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0 &&
-      ::send(number, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
+  if (::connect(number, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) return number;
+  ::close(number);
+  return -1;
+}
+
+std::string over_socket(const std::filesystem::path& path, const std::string& bytes) {
+  const int number = connect_to(path);
+  std::string answer;
+  if (number >= 0 && ::send(number, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
     std::array<char, 4096> piece{};
     for (ssize_t got = 1; got > 0;) {
       got = ::recv(number, piece.data(), piece.size(), 0);
@@ -173,7 +180,9 @@ class ServerTest : public admin::test::AdminTest {
   /// What a browser sends once it is logged in.
   struct Login {
     std::string cookie, csrf, set_cookie;
-    [[nodiscard]] Headers reading() const { return {"Cookie: a=b; " + cookie + "; c=d"}; }
+    [[nodiscard]] Headers reading() const {
+      return {"Cookie: a=b; my__Host-tillbridge=c; " + cookie + "; d=e"};
+    }
     [[nodiscard]] Headers changing() const {
       return {"Cookie: " + cookie, "X-CSRF-Token: " + csrf, "Origin: https://shop:4712",
               "Sec-Fetch-Site: same-origin"};
@@ -433,6 +442,11 @@ TEST_F(ServerTest, ThePageIsForEverybodyAndNothingBesideIt) {
   struct stat found {};
   ASSERT_EQ(::lstat(socket_.c_str(), &found), 0);
   EXPECT_EQ(found.st_mode & 0777U, 0660U);
+  const auto& pki = server::test::Certificates::get();
+  const auto key = folder_ / "open.key";
+  std::filesystem::copy_file(pki.key("server"), key);
+  ASSERT_EQ(::chmod(key.c_str(), 0644), 0);
+  EXPECT_FALSE(server_->use_certificate(pki.certificate("server"), key).ok());
   EXPECT_EQ(Json::parse(ask_locally("GET /api/v1/me").body).at("role"), "admin");
 }
 
@@ -458,6 +472,37 @@ TEST_F(ServerTest, AStreamOfEventsEndsWithItsLogin) {
   EXPECT_THAT(heard, HasSubstr("event: reload"));
   EXPECT_THAT(heard, HasSubstr("event: state"));
   EXPECT_THAT(heard, HasSubstr("\"draining\":true"));
+}
+
+TEST_F(ServerTest, NobodyTakesAllPlaces) {
+  std::vector<int> idle;
+  for (std::size_t count = 0; count <= limits::connections_per_address; ++count) {
+    idle.push_back(connect_to(socket_));
+    ASSERT_GE(idle.back(), 0);
+  }
+  timeval patience{20, 0};  // less than what any idle connection has
+  ::setsockopt(idle.front(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  char byte = 0;
+  EXPECT_EQ(::recv(idle.front(), &byte, 1, 0), 0) << "the one that waits longest makes room";
+  EXPECT_EQ(ask_locally("GET /healthz").status, 200);
+  for (const int number : idle) ::close(number);
+
+  Viewers viewers(bench_.loop, admin_->events(), *logins_);
+  std::vector<admin::Reply> streams;
+  const auto begin = [&](const std::string& address) {
+    streams.push_back(viewers.begin("", address, std::nullopt));
+    return streams.back().status;
+  };
+  for (std::size_t count = 0; count < limits::streams_per_address; ++count) {
+    EXPECT_EQ(begin("192.0.2.1"), 200);
+  }
+  EXPECT_EQ(begin("192.0.2.1"), 429);
+  for (std::size_t count = limits::streams_per_address; count < limits::streams; ++count) {
+    EXPECT_EQ(begin("192.0.2." + std::to_string(2 + count)), 200);
+  }
+  EXPECT_EQ(begin("192.0.2.200"), 429);
+  streams.clear();  // they have left
+  EXPECT_EQ(begin("192.0.2.1"), 200);
 }
 
 }  // namespace
