@@ -200,13 +200,22 @@ std::string text_of(const Json& object, const char* key) {
 }
 
 std::string age_of(const Json& object, const char* key) {
-  std::string time = text_of(object, key);
+  const auto seconds = seconds_since(object, key);
+  return seconds ? duration_text(*seconds) : text_of(object, key);
+}
+
+std::optional<long long> seconds_since(const Json& object, const char* key) {
+  const std::string time = text_of(object, key);
   std::tm parts{};
-  if (time.empty() || ::strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == nullptr) return time;
+  if (time.empty() || ::strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == nullptr) {
+    return std::nullopt;
+  }
   const auto then = std::chrono::system_clock::from_time_t(::timegm(&parts));
-  const auto seconds =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - then)
-          .count();
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - then)
+      .count();
+}
+
+std::string duration_text(long long seconds) {
   const auto with = [](long long count, const char* unit) {
     return std::to_string(count) + " " + unit;
   };

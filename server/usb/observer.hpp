@@ -32,6 +32,7 @@ enum class LeaseEnd : std::uint8_t {
   mapping_changed,  ///< the stick belongs to another till now, or to none
   refused,          ///< the stick is refused now
   revoked,          ///< the till's certificate was
+  expired,          ///< the till's certificate has ended
   failed,           ///< the conversation broke the protocol, or the stick could not be opened
   server_stopped
 };
@@ -44,6 +45,7 @@ enum class TillEnd : std::uint8_t {
   lost,
   taken_over,
   revoked,
+  expired,  ///< its certificate has ended
   turned_out,
   server_stopped
 };
