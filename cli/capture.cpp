@@ -68,15 +68,14 @@ class BlockFile {
       whole += length;
       blocks_ += 1;
     }
-    std::size_t written = 0;
-    while (written < whole) {
-      const ssize_t size = ::write(fd_, waiting_.data() + written, whole - written);
+    for (std::string_view rest = std::string_view(waiting_).substr(0, whole); !rest.empty();) {
+      const ssize_t size = ::write(fd_, rest.data(), rest.size());
       if (size < 0 && errno == EINTR) continue;
       if (size < 0) {
         problem_ = std::string("the file cannot be written: ") + std::strerror(errno);
         return false;
       }
-      written += static_cast<std::size_t>(size);
+      rest.remove_prefix(static_cast<std::size_t>(size));
     }
     waiting_.erase(0, whole);
     return true;
