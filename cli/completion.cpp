@@ -175,7 +175,8 @@ std::string fish(const std::vector<Place>& places) {
               option.help + "'\n";
     }
     for (const std::string& name : place.names) {
-      text += here + "-a '(tillbridge names " + name + " 2>/dev/null)'\n";
+      text += here;
+      text.append("-a '(tillbridge names ").append(name).append(" 2>/dev/null)'\n");
     }
   }
   return text;

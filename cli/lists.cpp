@@ -127,6 +127,7 @@ void print_mappings(const Json& state) {
     return key(*one) < key(*other);
   });
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(sorted.size());
   for (const Json* mapping : sorted) {
     rows.push_back({text_of(*mapping, "stick"), text_of(*mapping, "position"),
                     text_of(*mapping, "till"), conditions_of(*mapping),
