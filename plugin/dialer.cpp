@@ -1,6 +1,5 @@
 #include "plugin/dialer.hpp"
 
-#include <random>
 #include <utility>
 
 namespace tillbridge::plugin {
@@ -18,7 +17,7 @@ Dialer::Dialer(transport::Loop& loop, Target target, Log& log)
       target_(std::move(target)),
       log_(log),
       address_(address_of(target_.host, target_.port)),
-      backoff_(std::random_device{}()),
+      backoff_(loop.random()),
       timer_(loop) {}
 
 void Dialer::start(Connected connected) {

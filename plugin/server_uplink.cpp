@@ -1,6 +1,5 @@
 #include "plugin/server_uplink.hpp"
 
-#include <random>
 #include <utility>
 #include <vector>
 
@@ -9,10 +8,9 @@
 namespace tillbridge::plugin {
 namespace {
 
-link::SessionId new_session() {
-  std::random_device source;  // the kernel's own randomness
+link::SessionId new_session(transport::Loop& loop) {
   link::SessionId session{};
-  for (auto& byte : session) byte = static_cast<std::uint8_t>(source() & 0xFFU);
+  for (auto& byte : session) byte = static_cast<std::uint8_t>(loop.random() & 0xFFU);
   return session;
 }
 
@@ -68,7 +66,7 @@ void ServerUplink::start(Events events) {
 
 void ServerUplink::greet(std::unique_ptr<transport::Stream> stream) {
   stream_ = std::move(stream);
-  if (!endpoint_) endpoint_.emplace(link::Side::till, new_session());
+  if (!endpoint_) endpoint_.emplace(link::Side::till, new_session(loop_));
   established_ = false;
   goodbye_.clear();
   endpoint_->connected(loop_.now());
