@@ -11,14 +11,15 @@ TILL, SERIAL, CLIENT = "kasse-01", "5A2F00000001", "KASSE-01"
 class Shop:
     """tillbridge-pos sees the stick as the session's host stack does: through the whole chain."""
 
-    def __init__(self, c, kind, **options):
+    def __init__(self, c, kind, link="", way=lambda server: server.port, **options):
+        """`link`: more of the server's [link]; `way`: the port at which the till finds it."""
         self.c, self.kind = c, kind
         c.certificates(TILL, "kasse-02")
         extra, self.bench = c.test_bench()
         self.server = c.usb_server([tse.stick(kind, SERIAL, **options)], [{"stick": tse.stick_name(kind, SERIAL), "till": TILL}],
-                                   extra)
+                                   extra, link=link)
         self.terminal = c.terminal("--sink", "usbip", "--usbip-listen", "127.0.0.1:0")
-        self.client = c.client(self.terminal.port, c.till_config(TILL, self.server.port))
+        self.client = c.client(self.terminal.port, c.till_config(TILL, way(self.server)))
         self.port = int(self.terminal.wait_for(r"listening for USB/IP clients on \S+:(\d+)").group(1))
         self.arrivals = 0
         self.wait_for_stick()

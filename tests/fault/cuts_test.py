@@ -19,7 +19,7 @@ def read_through(c, *relay_arguments, link=""):
     """Reads READ_BYTES through a relay; returns (USB server, terminal server, client, relay) when the session is over."""
     c.certificates("kasse-01")
     path = image(c, "stick.img", 32)
-    server = c.usb_server([{**STICK, "image": path}], [MAP], link)
+    server = c.usb_server([{**STICK, "image": path}], [MAP], link=link)
     relay = c.start("relay", [sys.executable, pathlib.Path(__file__).with_name("relay.py"), "--to", server.port, *relay_arguments])
     relay.stop = relay.kill
     port = int(relay.wait_for(r"relay on 127.0.0.1:(\d+)").group(1))
@@ -60,7 +60,7 @@ def test_a_black_hole_in_the_middle_of_a_read(c):
 def test_longer_than_the_grace_time(c):
     """The stick leaves the session and comes back when the network does; the read of then fails, the probe says so."""
     c.certificates("kasse-01")
-    server = c.usb_server([{**STICK, "image": image(c, "stick.img", 32)}], [MAP], "resume_grace_s = 2")
+    server = c.usb_server([{**STICK, "image": image(c, "stick.img", 32)}], [MAP], link="resume_grace_s = 2")
     relay = c.start("relay", [sys.executable, pathlib.Path(__file__).with_name("relay.py"), "--to", server.port,
                               "--hole-after", 4 << 20, "--hole-s", "15"])
     relay.stop = relay.kill

@@ -4,6 +4,7 @@ one sequence of cuts. Prints what it does, one line each; ends on SIGTERM."""
 import argparse
 import random
 import selectors
+import signal
 import socket
 import struct
 import time
@@ -29,7 +30,9 @@ class Relay:
         self.selector = selectors.DefaultSelector()
         self.pairs = {}  # socket -> Pair
         self.dying = []  # (when, socket): the forgotten end of a half-open connection
-        self.forwarded, self.cuts, self.hole_until = 0, 0, None
+        self.forwarded, self.cuts = 0, 0
+        self.hole_after = options.hole_after
+        signal.signal(signal.SIGUSR1, lambda *_: setattr(self, "hole_after", self.forwarded + options.hole_in))
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.selector.register(self.listener, selectors.EVENT_READ)
@@ -38,19 +41,12 @@ class Relay:
     def run(self):
         while True:
             now = time.monotonic()
-            if self.hole_until:
-                # Nothing is read, nothing accepted: it all waits in the kernel, as in a network that comes back.
-                time.sleep(max(0, self.hole_until - now))
-                self.hole_until = None
-                print("hole over", flush=True)
             due = [pair.cut_at for pair in set(self.pairs.values()) if pair.cut_at] + [when for when, _ in self.dying]
             for key, _ in self.selector.select(max(0, min(due) - now) if due else None):
                 if key.fileobj is self.listener:
                     self.accept()
                 elif key.fileobj in self.pairs:
                     self.forward(key.fileobj)
-                if self.hole_until:
-                    break
             now = time.monotonic()
             for pair in set(self.pairs.values()):
                 if pair.cut_at and now >= pair.cut_at:
@@ -83,18 +79,22 @@ class Relay:
             if data:
                 if end is pair.server:
                     self.forwarded += len(data)
-                    if self.options.hole_after and self.forwarded >= self.options.hole_after:
-                        # These bytes are the first that nobody gets in time.
-                        self.options.hole_after = None
-                        self.hole_until = time.monotonic() + self.options.hole_s
-                        print(f"hole begins after {self.forwarded} bytes", flush=True)
-                        time.sleep(self.options.hole_s)
+                    if self.hole_after and self.forwarded >= self.hole_after:
+                        self.hole()
                 pair.other(end).sendall(data)
                 return
         except OSError:
             pass
         self.drop(pair.till)
         self.drop(pair.server)
+
+    def hole(self):
+        """Nothing is read, nothing accepted: it all waits in the kernel, as in a network that comes back. What was just
+        read is the first that nobody gets in time."""
+        self.hole_after = None
+        print(f"hole begins after {self.forwarded} bytes", flush=True)
+        time.sleep(self.options.hole_s)
+        print("hole over", flush=True)
 
     def cut(self, pair):
         """Both ends hear of it, with or without a reset, or only one does."""
@@ -125,6 +125,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cut-ms", type=lambda text: [float(part) for part in text.split(":")], help="LEAST:MOST of each connection")
     parser.add_argument("--hole-after", type=int, help="bytes from the server before nothing passes")
+    parser.add_argument("--hole-in", type=int, default=1, help="the same, counted from SIGUSR1")
     parser.add_argument("--hole-s", type=float, default=10)
     Relay(parser.parse_args()).run()
 

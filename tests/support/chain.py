@@ -176,13 +176,14 @@ class Chain:
         path.write_text(text)
         return path
 
-    def usb_server(self, sticks, maps, extra="", name="tillbridged"):
-        """tillbridged with these [[simulated]] and [[map]] tables (lists of dicts); listens on a free loopback port. With
-        the certificates that certificates() made, if any; otherwise with its own alone, and tills have to pair."""
+    def usb_server(self, sticks, maps, extra="", name="tillbridged", link="", port=0):
+        """tillbridged with these [[simulated]] and [[map]] tables (lists of dicts), and with lines for [link]; listens on a free
+        loopback port, or on this one. With the certificates that certificates() made, if any; otherwise with its own alone,
+        and tills have to pair."""
         pki = self.directory / "pki"
         files = [f'certificate = "{pki}/server.crt"', f'key = "{pki}/server.key"', f'authority = "{pki}/authority.crt"']
         config = self.file(f"{name}.toml", "\n".join([
-            "[link]", 'listen = "127.0.0.1:0"', *(files if pki.exists() else []), *self.state_tables(name), extra,
+            "[link]", f'listen = "127.0.0.1:{port}"', *(files if pki.exists() else []), link, *self.state_tables(name), extra,
             *tables("simulated", sticks), *tables("map", maps), ""]))
         server = self.start(name, [self.build / "server/usb/tillbridged", "--config", config])
         server.config = config
