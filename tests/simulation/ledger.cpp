@@ -1,0 +1,80 @@
+#include "tests/simulation/ledger.hpp"
+
+#include <algorithm>
+
+namespace tillbridge::simulation {
+
+bool Ledger::counts(const usb::Transfer& transfer) {
+  if (transfer.type == usb::TransferType::control)
+    return (transfer.setup.request_type & 0x80U) == 0;
+  return (transfer.endpoint & 0x80U) == 0;
+}
+
+Ledger::Line Ledger::line(const usb::Transfer& transfer) {
+  Line line;
+  std::uint64_t digest = 14695981039346656037U;
+  const auto add = [&](std::uint64_t value) { digest = (digest ^ value) * 1099511628211U; };
+  if (transfer.type == usb::TransferType::control) {
+    const usb::SetupPacket& setup = transfer.setup;
+    for (const std::uint32_t field :
+         {std::uint32_t{setup.request_type}, std::uint32_t{setup.request},
+          std::uint32_t{setup.value}, std::uint32_t{setup.index}}) {
+      add(field);
+    }
+    line.what = "request " + std::to_string(setup.request_type) + "/" +
+                std::to_string(setup.request) + " value " + std::to_string(setup.value);
+  } else {
+    add(transfer.endpoint);
+    line.what = std::to_string(transfer.data.size()) + " bytes for endpoint " +
+                std::to_string(transfer.endpoint);
+  }
+  for (const std::uint8_t byte : transfer.data) add(byte);
+  line.digest = digest;
+  return line;
+}
+
+void Ledger::asked(const usb::Transfer& transfer) {
+  if (counts(transfer)) asked_.push_back(line(transfer));
+}
+
+void Ledger::reached_stick(const usb::Transfer& transfer) {
+  if (!counts(transfer)) return;
+  const Line arrived = line(transfer);
+  const auto found = std::find_if(asked_.begin(), asked_.end(), [&](const Line& asked) {
+    return asked.digest == arrived.digest;
+  });
+  if (found == asked_.end()) {
+    world_.violation("the stick got what nobody asked of it, or got it twice: " + arrived.what);
+    return;
+  }
+  reached_ += 1;
+  if (found != asked_.begin() && strict_) {
+    world_.violation("lost on the way to the stick: " + asked_.front().what + " (and " +
+                     std::to_string(found - asked_.begin() - 1) + " more)");
+  }
+  lost_ += static_cast<std::uint64_t>(found - asked_.begin());
+  asked_.erase(asked_.begin(), found + 1);
+}
+
+void LentDevice::submit(usb::Transfer transfer, Instant now) {
+  if (!running_.insert(transfer.id).second) {
+    world_.violation("a transfer was submitted to the stick twice");
+  }
+  ledger_.reached_stick(transfer);
+  device_->submit(std::move(transfer), now);
+}
+
+void LentDevice::reset(Instant now) {
+  world_.violation("the stick was reset");
+  device_->reset(now);
+}
+
+std::optional<usb::Completion> LentDevice::poll_completion() {
+  auto completion = device_->poll_completion();
+  if (completion && running_.erase(completion->id) == 0) {
+    world_.violation("the stick completed a transfer twice");
+  }
+  return completion;
+}
+
+}  // namespace tillbridge::simulation
