@@ -11,19 +11,24 @@ TILL, SERIAL, CLIENT = "kasse-01", "5A2F00000001", "KASSE-01"
 class Shop:
     """tillbridge-pos sees the stick as the session's host stack does: through the whole chain."""
 
+    usbip_port = 0  # any
+
     def __init__(self, c, kind, link="", way=lambda server: server.port, **options):
         """`link`: more of the server's [link]; `way`: the port at which the till finds it."""
         self.c, self.kind = c, kind
         c.certificates(TILL, "kasse-02")
-        extra, self.bench = c.test_bench()
-        self.server = c.usb_server([tse.stick(kind, SERIAL, **options)], [{"stick": tse.stick_name(kind, SERIAL), "till": TILL}],
-                                   extra, link=link)
-        self.terminal = c.terminal("--sink", "usbip", "--usbip-listen", "127.0.0.1:0")
+        self.server = self.start_server(tse.stick(kind, SERIAL, **options), [{"stick": tse.stick_name(kind, SERIAL), "till": TILL}], link)
+        self.terminal = c.terminal("--sink", "usbip", "--usbip-listen", f"127.0.0.1:{self.usbip_port}")
         self.client = c.client(self.terminal.port, c.till_config(TILL, way(self.server)))
         self.port = int(self.terminal.wait_for(r"listening for USB/IP clients on \S+:(\d+)").group(1))
         self.arrivals = 0
         self.wait_for_stick()
         self.pins = tse.pins_file(c.directory, kind)
+
+    def start_server(self, stick, maps, link):
+        """The simulated stick is in the server's own process."""
+        extra, self.bench = self.c.test_bench()
+        return self.c.usb_server([stick], maps, extra, link=link)
 
     def wait_for_stick(self):
         """The stick (again) in the session."""

@@ -8,13 +8,15 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import sys
 import tarfile
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent / "chain"))
 from chain_support import json_lines, tse  # noqa: E402
-from tse_support import CLIENT, verify  # noqa: E402
+from chain import mounted, tables  # noqa: E402
+from tse_support import CLIENT, Shop, verify  # noqa: E402
 import tse_verify  # noqa: E402
 
 FULL = os.environ.get("TILLBRIDGE_FAULT") == "full"
@@ -114,6 +116,38 @@ def stayed(shop, server=None):
     assert sum("lease begun" in line for line in (server or shop.server).lines) == 1, shop.server.text(40)
 
 
+class ShopWithBus(Shop):
+    """Its stick outlives tillbridged: it is on a bus that is a process of its own (usb_bus), and tillbridged reaches it as it
+    reaches real ones, through sysfs and libusb. A POS that lost it looks for it at the same place again: each session of the
+    till listens at the same port."""
+
+    def __init__(self, *arguments, **options):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.usbip_port = free.getsockname()[1]
+        super().__init__(*arguments, **options)
+
+    def start_server(self, stick, maps, link):
+        control, self.bench = self.c.test_bench()
+        folder = self.c.directory / "bus"
+        config = self.c.file("bus.toml", "\n".join([control, *tables("simulated", [stick]), ""]))
+        self.bus = self.c.start("usb_bus", [self.c.build / "tests/fault/usb_bus", config, folder])
+        port = self.bus.wait_for(r"usb_bus on 127.0.0.1:(\d+)").group(1)
+        prefix = [*mounted(folder, "/sys/bus"), "env", f"LD_LIBRARY_PATH={self.c.build}/tests/fault/libusb", f"TILLBRIDGE_USB_BUS={port}"]
+        server = self.c.usb_server([], maps, link=link, prefix=prefix)
+        # Whoever starts it again starts it where the till looks for it.
+        server.config.write_text(server.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{server.port}", 1))
+        return server
+
+    def start_server_again(self):
+        command = self.server.command
+        self.server = self.c.start("tillbridged", command)
+        self.server.wait_for("listening for tills on")
+
+    def start_till_again(self):
+        """A new session of the same user."""
+        self.client = self.c.start("xfreerdp3", self.client.command, self.client.environment)
+
+
 class Vitals:
     """What a long-running program holds: resident memory and file descriptors."""
 
@@ -147,4 +181,4 @@ def descriptors(pid):
     return len(list(pathlib.Path(f"/proc/{pid}/fd").iterdir()))
 
 
-__all__ = ["FULL", "SEED", "Ledger", "Relay", "Vitals", "json_lines", "size", "stayed", "tse", "verify"]
+__all__ = ["FULL", "SEED", "Ledger", "Relay", "ShopWithBus", "Vitals", "json_lines", "size", "stayed", "tse", "verify"]

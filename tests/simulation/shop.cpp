@@ -78,7 +78,9 @@ class Shop {
   /// Neither a link nor a program is away longer than the grace time.
   [[nodiscard]] bool strict() const { return weather_ <= Weather::holes; }
   /// A serial line's clients wait for 2 s, not for a minute.
-  [[nodiscard]] bool patient() const { return family_ != Family::diebold; }
+  [[nodiscard]] bool patient() const {
+    return family_ != Family::diebold || weather_ == Weather::calm;
+  }
 
   void open_session();
   void end_session();
@@ -428,6 +430,7 @@ Outcome Shop::run() {
   if (strict() && outcome_.departures > 0) world_.violation("the stick left the session");
   outcome_.violation = world_.violated();
   outcome_.connections = network_.connections_made();
+  outcome_.sabotaged = network_.sabotaged();
   outcome_.transfers = ledger_.reached();
   outcome_.lost_transfers = ledger_.lost();
   outcome_.virtual_ms = static_cast<std::uint64_t>(world_.now() / 1ms);

@@ -36,6 +36,7 @@ struct Outcome {
   std::size_t till_deaths = 0, server_deaths = 0;
   std::uint64_t transfers = 0, lost_transfers = 0, signatures = 0;
   std::uint64_t virtual_ms = 0;
+  bool sabotaged = false;         ///< the link was
   std::uint64_t fingerprint = 0;  ///< of everything that happened
 };
 

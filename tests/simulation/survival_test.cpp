@@ -101,17 +101,22 @@ TEST(SurvivalTest, OneSeedIsOneRun) {
   EXPECT_EQ(first.fingerprint, second.fingerprint);
 }
 
-TEST(SurvivalTest, ALinkThatDropsAFrameIsCaught) {
-  for (std::uint32_t seed = 1; seed <= 6; ++seed) {
-    EXPECT_NE(simulate(seed, Weather::calm, Sabotage::drop_frame).violation, "") << "seed " << seed;
+void expect_caught(Sabotage sabotage) {
+  std::size_t sabotaged = 0;
+  for (std::uint32_t seed = 1; sabotaged < 6; ++seed) {
+    const Outcome outcome = simulate(seed, Weather::calm, sabotage);
+    if (!outcome.sabotaged) continue;  // too few frames
+    sabotaged += 1;
+    EXPECT_NE(outcome.violation, "") << "seed " << seed;
   }
 }
 
+TEST(SurvivalTest, ALinkThatDropsAFrameIsCaught) {
+  expect_caught(Sabotage::drop_frame);
+}
+
 TEST(SurvivalTest, ALinkThatRepeatsAFrameIsCaught) {
-  for (std::uint32_t seed = 1; seed <= 6; ++seed) {
-    EXPECT_NE(simulate(seed, Weather::calm, Sabotage::replay_frame).violation, "")
-        << "seed " << seed;
-  }
+  expect_caught(Sabotage::replay_frame);
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ class Program:
     """A running program whose output lines can be waited for."""
 
     def __init__(self, name, command, environment=None, log=None, directory=None):
-        self.name, self.command = name, [str(word) for word in command]
+        self.name, self.command, self.environment = name, [str(word) for word in command], environment
         self.lines = []
         self.times = []  # when each line came, monotonic seconds
         self._log = log
@@ -176,16 +176,16 @@ class Chain:
         path.write_text(text)
         return path
 
-    def usb_server(self, sticks, maps, extra="", name="tillbridged", link="", port=0):
+    def usb_server(self, sticks, maps, extra="", name="tillbridged", link="", prefix=()):
         """tillbridged with these [[simulated]] and [[map]] tables (lists of dicts), and with lines for [link]; listens on a free
-        loopback port, or on this one. With the certificates that certificates() made, if any; otherwise with its own alone,
-        and tills have to pair."""
+        loopback port. With the certificates that certificates() made, if any; otherwise with its own alone, and tills have to
+        pair. `prefix`: a command that starts it."""
         pki = self.directory / "pki"
         files = [f'certificate = "{pki}/server.crt"', f'key = "{pki}/server.key"', f'authority = "{pki}/authority.crt"']
         config = self.file(f"{name}.toml", "\n".join([
-            "[link]", f'listen = "127.0.0.1:{port}"', *(files if pki.exists() else []), link, *self.state_tables(name), extra,
+            "[link]", 'listen = "127.0.0.1:0"', *(files if pki.exists() else []), link, *self.state_tables(name), extra,
             *tables("simulated", sticks), *tables("map", maps), ""]))
-        server = self.start(name, [self.build / "server/usb/tillbridged", "--config", config])
+        server = self.start(name, [*prefix, self.build / "server/usb/tillbridged", "--config", config])
         server.config = config
         server.port = int(server.wait_for(r"listening for tills on \S+:(\d+)").group(1))
         return server
@@ -258,9 +258,14 @@ authority = "{pki}/authority.crt"
                                              stdout=subprocess.PIPE).stdout.strip()) / "freerdp3"
         if not addins.is_dir():
             raise AssertionError(f"{addins} is missing; packaging/setup makes it")
-        namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
-        return [*namespace, "sh", "-c", f'mount --bind "{self.build}/plugin" "{addins}" && '
-                'if [ -n "$TILLBRIDGE_PRELOAD" ]; then export LD_PRELOAD="$TILLBRIDGE_PRELOAD"; fi; exec "$@"', "sh", *command]
+        return [*mounted(self.build / "plugin", addins),
+                "sh", "-c", 'if [ -n "$TILLBRIDGE_PRELOAD" ]; then export LD_PRELOAD="$TILLBRIDGE_PRELOAD"; fi; exec "$@"', "sh", *command]
+
+
+def mounted(folder, place):
+    """A command that starts another one, which alone sees `folder` at `place`."""
+    namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
+    return [*namespace, "sh", "-c", f'mount --bind "{folder}" "{place}" && exec "$@"', "sh"]
 
 
 class TestBench:

@@ -222,7 +222,7 @@ TEST_F(Opening, KeepsTheRowsOfAnOlderVersion) {
 
 TEST_F(Opening, RefusesANewerDatabaseAndLeavesItAlone) {
   make_version(2);
-  RawDatabase(file_).run("PRAGMA user_version = 4");
+  RawDatabase(file_).run("PRAGMA user_version = 5");
   EXPECT_EQ(refusal().code, ErrorCode::config);
   EXPECT_THAT(refusal().message, HasSubstr("newer tillbridged"));
   EXPECT_EQ(RawDatabase(file_).ask("SELECT count(*) FROM sqlite_schema WHERE name = 'users'"),
