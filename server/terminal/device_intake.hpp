@@ -56,6 +56,10 @@ class DeviceIntake {
   /// A host may give up on a standard request after 5 s (USB 2.0, 9.2.6.4). Stock FreeRDP leaves
   /// failed ones unanswered for ever.
   static constexpr Duration request_patience = std::chrono::seconds(5);
+  /// A device that cannot be read because it does not answer in time is read anew for so long: its
+  /// till may be waiting for the USB server (a minute, unless configured otherwise), and a device
+  /// that is refused once never comes again in this session.
+  static constexpr Duration reading_patience = std::chrono::minutes(2);
 
   /// `named`: models let in although their class alone would not.
   explicit DeviceIntake(std::set<Model> named) : named_(std::move(named)) {}
@@ -75,10 +79,13 @@ class DeviceIntake {
     usb::DeviceReader reader;
     usb::TransferId transfer = 0;
     Instant deadline{};
-    bool given_up = false;  ///< the running request was cancelled
+    Instant begun{};
+    bool given_up = false;   ///< the running request was cancelled
+    bool timed_out = false;  ///< a request of this reading was
   };
 
   void step(DeviceId device, Reading& reading, Instant now);
+  [[nodiscard]] static usb::DeviceReader reader_for(const rdpeusb::AnnouncedDevice& announced);
   void judge(DeviceId device, Reading& reading);
 
   std::set<Model> named_;

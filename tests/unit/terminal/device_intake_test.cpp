@@ -152,6 +152,15 @@ TEST(DeviceIntake, GivesUpOnARequestThatIsNeverAnswered) {
   cancelled.id = id;
   cancelled.status = usb::TransferStatus::cancelled;
   EXPECT_TRUE(intake.completed(device_id, cancelled, start));
+  // Its till may be waiting for the USB server: it is read anew, for a while.
+  auto again = intake.poll();
+  ASSERT_TRUE(again && std::holds_alternative<DeviceIntake::Submit>(*again));
+  cancelled.id = std::get<DeviceIntake::Submit>(*again).transfer.id;
+  EXPECT_NE(cancelled.id, id);
+  intake.advance(start + DeviceIntake::reading_patience);
+  cancel = intake.poll();
+  ASSERT_TRUE(cancel && std::holds_alternative<DeviceIntake::Cancel>(*cancel));
+  EXPECT_TRUE(intake.completed(device_id, cancelled, start + DeviceIntake::reading_patience));
   auto refused = intake.poll();
   ASSERT_TRUE(refused && std::holds_alternative<DeviceIntake::Refused>(*refused));
 }
