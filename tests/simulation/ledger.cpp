@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace tillbridge::simulation {
+namespace {
+
+/// Less than this is no data of a disk, but a command block.
+constexpr std::size_t disk_block_bytes = 512;
+
+}  // namespace
 
 bool Ledger::counts(const usb::Transfer& transfer) {
   if (transfer.type == usb::TransferType::control)
@@ -34,7 +40,11 @@ Ledger::Line Ledger::line(const usb::Transfer& transfer) {
 }
 
 void Ledger::asked(const usb::Transfer& transfer) {
-  if (counts(transfer)) asked_.push_back(line(transfer));
+  if (!counts(transfer)) return;
+  asked_.push_back(line(transfer));
+  if (transfer.data.size() < disk_block_bytes) return;
+  if (asked_.back().digest == last_data_) asked_again_ += 1;
+  last_data_ = asked_.back().digest;
 }
 
 void Ledger::reached_stick(const usb::Transfer& transfer) {

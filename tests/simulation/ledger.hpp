@@ -28,6 +28,9 @@ class Ledger {
 
   [[nodiscard]] std::uint64_t reached() const noexcept { return reached_; }
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
+  /// How often the session itself asked for the same data twice in a row, as a POS does that asks
+  /// a question again whose answer it lost.
+  [[nodiscard]] std::uint64_t asked_again() const noexcept { return asked_again_; }
   [[nodiscard]] std::size_t waiting() const noexcept { return asked_.size(); }
 
  private:
@@ -41,7 +44,7 @@ class Ledger {
   World& world_;
   std::deque<Line> asked_;
   bool strict_ = true;
-  std::uint64_t reached_ = 0, lost_ = 0;
+  std::uint64_t reached_ = 0, lost_ = 0, asked_again_ = 0, last_data_ = 0;
 };
 
 /// A stick that lives longer than the server that has it: what a SimulatedSource gets, again after
