@@ -48,8 +48,8 @@ def test_cuts_all_the_time(c):
 
 
 def test_a_black_hole_in_the_middle_of_a_read(c):
-    """Nothing passes for 10 s: both ends give the connection up after 6 s, and the read goes on afterwards."""
-    server, terminal, client, relay = read_through(c, "--hole-after", 4 << 20, "--hole-s", "10")
+    """Nothing passes for 7.5 s: both ends give the connection up after 6 s, and the read goes on afterwards."""
+    server, terminal, client, relay = read_through(c, "--hole-after", 4 << 20, "--hole-s", "7.5")
     nothing_but_slow(server, terminal)
     relay.wait_for("hole begins")
     server.wait_for("connection lost")
@@ -60,16 +60,16 @@ def test_a_black_hole_in_the_middle_of_a_read(c):
 def test_longer_than_the_grace_time(c):
     """The stick leaves the session and comes back when the network does; the read of then fails, the probe says so."""
     c.certificates("kasse-01")
-    server = c.usb_server([{**STICK, "image": image(c, "stick.img", 32)}], [MAP], link="resume_grace_s = 2")
+    server = c.usb_server([{**STICK, "image": image(c, "stick.img", 32)}], [MAP], link="resume_grace_s = 1")
     relay = c.start("relay", [sys.executable, pathlib.Path(__file__).with_name("relay.py"), "--to", server.port,
-                              "--hole-after", 4 << 20, "--hole-s", "15"])
+                              "--hole-after", 4 << 20, "--hole-s", "9"])
     relay.stop = relay.kill
     port = int(relay.wait_for(r"relay on 127.0.0.1:(\d+)").group(1))
     terminal = c.terminal("--sink", "probe", "--json", "--probe-stay", "--probe-read", f"0:{READ_BYTES // BLOCK}")
     client = c.client(terminal.port, c.till_config("kasse-01", port))
     terminal.wait_for("device_gone")
     client.wait_for("its sticks are given up")
-    server.wait_for("is given up: it did not come back within 2 s")
+    server.wait_for("is given up: it did not come back within 1 s")
     mark = terminal.mark()
     terminal.wait_for("device_arrived")
     terminal.wait_for('"event":"probe".*good', after=mark)

@@ -46,11 +46,11 @@ def test_cuts_cryptovision(c):
 
 
 def test_cuts_swissbit(c):
-    under_cuts(c, "swissbit", size(1000, 15))
+    under_cuts(c, "swissbit", size(300, 10))
 
 
 def test_cuts_diebold(c):
-    under_cuts(c, "diebold", size(1000, 15))
+    under_cuts(c, "diebold", size(300, 10))
 
 
 def a_hole_in_a_receipt(c, hole_s, **options):
@@ -66,7 +66,7 @@ def a_hole_in_a_receipt(c, hole_s, **options):
 
 def test_a_black_hole_in_the_middle_of_a_receipt(c):
     """Both ends give the connection up after 6 s and go on with their session after the hole."""
-    hole_s = size(30, 8)
+    hole_s = size(30, 7.5)
     shop, relay, ledger, program = a_hole_in_a_receipt(c, hole_s)
     assert program.wait() == 0, program.text()
     assert len(ledger.signed(program)) == HOLE_RECEIPTS
@@ -81,7 +81,7 @@ def test_a_black_hole_in_the_middle_of_a_receipt(c):
 
 def test_a_black_hole_longer_than_the_grace_time(c):
     """The session sees a stick that is unplugged, and the same one plugged in when the network is back."""
-    grace_s, hole_s = size((60, 90), (2, 10))
+    grace_s, hole_s = size((60, 90), (1, 9))
     shop, relay, ledger, program = a_hole_in_a_receipt(c, hole_s, link=f"resume_grace_s = {grace_s}")
     shop.terminal.wait_for(r"device \d+ gone")
     assert program.wait() != 0, "receipts out of a black hole"

@@ -259,7 +259,7 @@ std::uint8_t LIBUSB_CALL libusb_get_device_address(libusb_device* device) {
 // "1-3" is port 3 of bus 1.
 int LIBUSB_CALL libusb_get_port_numbers(libusb_device* device, std::uint8_t* numbers,
                                         int /*room*/) {
-  *numbers = static_cast<std::uint8_t>(std::strtoul(device->busid.c_str() + 2, nullptr, 10));
+  *numbers = static_cast<std::uint8_t>(std::stoul(device->busid.substr(2)));
   return 1;
 }
 
