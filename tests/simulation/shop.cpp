@@ -354,6 +354,7 @@ bool Shop::recover() {
       finish_open(*cashier_);
       return true;
     }
+    world_.tell("pos", "cannot sign: " + ready.failure().message);
     pos_.wait(500ms);
   }
   return false;

@@ -71,6 +71,7 @@ bool Terminal::pump_role() {
         if (socket == found->second.user) client->device.reset();
       }
       exported_.erase(found);
+      gone_.insert(gone->device);
     } else if (auto* done = std::get_if<Role::Completed>(&*output)) {
       completed(done->device, std::move(done->completion));
     }
@@ -104,8 +105,10 @@ bool Terminal::pump_intake() {
 void Terminal::completed(rdpeusb::DeviceId device, usb::Completion completion) {
   if (intake_.completed(device, completion, loop_.now())) return;
   const auto found = exported_.find(device);
-  if (found == exported_.end())
-    return world_.violation("a stick that is gone completes a transfer");
+  if (found == exported_.end()) {  // or one that was still being read when it went
+    if (gone_.contains(device)) world_.violation("a stick that is gone completes a transfer");
+    return;
+  }
   Exported& exported = found->second;
   if (exported.leftover.erase(completion.id) != 0) return;
   if (exported.running.erase(completion.id) == 0) {

@@ -78,6 +78,7 @@ class Terminal {
   terminal::DeviceIntake intake_{{}};
   transport::Timer timer_{loop_};
   std::map<rdpeusb::DeviceId, Exported> exported_;
+  std::set<rdpeusb::DeviceId> gone_;  ///< that were
   std::vector<std::pair<std::shared_ptr<PosSocket>, std::unique_ptr<Client>>> clients_;
   std::size_t arrivals_ = 0, departures_ = 0;
   bool pumping_ = false;
