@@ -39,6 +39,7 @@ struct RunningLease {
   std::string id;
   store::Lease row;
   std::optional<std::int64_t> stored;  // nothing: the store could not be written
+  store::Lease before{};               // what it had moved before the server was restarted
 };
 
 struct Administration::Impl final : public server::Observer {
@@ -59,10 +60,13 @@ struct Administration::Impl final : public server::Observer {
   void lease_begun(const server::PresentStick& stick) override;
   void lease_changed(const server::LeaseRecord& record) override;
   void lease_ended(const server::LeaseRecord& record) override;
+  void kept_ended(const server::KeptLease& kept, server::LeaseEnd how) override;
   void stick_seen(const server::PresentStick& stick);
   void put(const store::Stick& stick);
   void put(const store::Till& till);
-  void close_old_leases();
+  void keep_open_leases();
+  void kept_goes_on(const server::LeaseRecord& record);
+  void end_kept(store::Lease row, const std::string& why, const std::string& text);
 
   // --- changes (administration.cpp)
   using Work = std::function<Status(store::Store&)>;
@@ -117,9 +121,10 @@ struct Administration::Impl final : public server::Observer {
   Counts counts;
   std::function<void(const Alarm&, bool)> alarm_heard;
 
-  std::map<std::uint64_t, RunningLease> leases;   // by the registry's number
-  std::map<std::string, std::string> lost_tills;  // name, and why
-  std::set<std::string> seen_here;                // sticks that were there since the start
+  std::map<std::uint64_t, RunningLease> leases;     // by the registry's number
+  std::map<std::string, store::Lease> kept_leases;  // rows of UsbServer::keep(), by stick
+  std::map<std::string, std::string> lost_tills;    // name, and why
+  std::set<std::string> seen_here;                  // sticks that were there since the start
 
   // The audit: entries that are not on the disk yet.
   std::deque<std::pair<audit::Entry, Time>> unwritten;

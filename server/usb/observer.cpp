@@ -26,6 +26,8 @@ std::string_view text(LeaseEnd end) {
       return "revoked";
     case LeaseEnd::failed:
       return "failed";
+    case LeaseEnd::server_restarts:
+      return "server_restarts";
     case LeaseEnd::server_stopped:
       break;
   }
@@ -44,6 +46,8 @@ std::string_view text(TillEnd end) {
       return "revoked";
     case TillEnd::turned_out:
       return "turned_out";
+    case TillEnd::server_restarts:
+      return "server_restarts";
     case TillEnd::server_stopped:
       break;
   }

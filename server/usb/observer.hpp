@@ -18,6 +18,7 @@ namespace tillbridge::server {
 
 struct PresentStick;
 struct LeaseRecord;
+struct KeptLease;
 
 /// Why a lease ended. *Released* is what the admin or the till wanted; it does not come back by
 /// itself. *Lost* does.
@@ -33,7 +34,8 @@ enum class LeaseEnd : std::uint8_t {
   refused,          ///< the stick is refused now
   revoked,          ///< the till's certificate was
   failed,           ///< the conversation broke the protocol, or the stick could not be opened
-  server_stopped
+  server_stopped,
+  server_restarts  ///< it is to go on as soon as the server is back
 };
 /// "given_back", ...
 [[nodiscard]] std::string_view text(LeaseEnd end);
@@ -45,7 +47,8 @@ enum class TillEnd : std::uint8_t {
   taken_over,
   revoked,
   turned_out,
-  server_stopped
+  server_stopped,
+  server_restarts
 };
 [[nodiscard]] std::string_view text(TillEnd end);
 
@@ -87,6 +90,8 @@ class Observer {
   /// Its till is away, or back.
   virtual void lease_changed(const LeaseRecord& /*record*/) {}
   virtual void lease_ended(const LeaseRecord& /*record*/) {}
+  /// It does not go on: its till did not come, or came with another session.
+  virtual void kept_ended(const KeptLease& /*kept*/, LeaseEnd /*how*/) {}
 };
 
 /// Sees every transfer of a stick in the order in which it is given to the stick and comes back:

@@ -50,6 +50,9 @@ class Observers final : public Observer {
   void lease_ended(const LeaseRecord& record) override {
     for (Observer* each : all_) each->lease_ended(record);
   }
+  void kept_ended(const KeptLease& kept, LeaseEnd how) override {
+    for (Observer* each : all_) each->kept_ended(kept, how);
+  }
 
  private:
   std::vector<Observer*> all_;

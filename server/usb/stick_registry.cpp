@@ -91,12 +91,34 @@ Offer::~Offer() {
   registry_.offer_ended(stay_);
 }
 
-StickRegistry::StickRegistry(transport::Loop& loop) : loop_(loop), block_timer_(loop) {}
+StickRegistry::StickRegistry(transport::Loop& loop)
+    : loop_(loop), block_timer_(loop), kept_timer_(loop) {}
 
 StickRegistry::~StickRegistry() = default;
 
 void StickRegistry::add(std::unique_ptr<StickSource> source) {
   sources_.push_back(std::move(source));
+}
+
+void StickRegistry::keep(const std::vector<KeptLease>& leases, Duration duration) {
+  for (const KeptLease& lease : leases) {
+    log::info("stick " + log::printable(lease.stick) + " is kept for till " + lease.till +
+                  ", which had it when the server was restarted",
+              {lease.stick, lease.till});
+    kept_[lease.stick] = lease;
+  }
+  if (!kept_.empty()) kept_timer_.arm(loop_.now() + duration, [this] { give_up_kept(); });
+}
+
+void StickRegistry::give_up_kept() {
+  for (auto& [stay, entry] : entries_) entry.stick.kept.reset();
+  for (const auto& [stick, kept] : std::exchange(kept_, {})) {
+    log::warning("stick " + log::printable(stick) + " is not kept any longer for till " +
+                     kept.till + ", which did not come back after the restart",
+                 {stick, kept.till});
+    observer_->kept_ended(kept, LeaseEnd::lost);
+  }
+  notify();
 }
 
 void StickRegistry::start() {
@@ -184,7 +206,12 @@ Status StickRegistry::may_lease(const PresentStick& stick, const Claimant& claim
                                         log::printable(stick.offer->till) +
                                         "; it is free again when that one lets go");
   }
-  if (rules_.draining) {
+  if (!stick.waits_for(claimant.till)) {
+    return fail(ErrorCode::refused, name + " is kept for till " + stick.kept->till +
+                                        ", which had it when the USB server was restarted; it is "
+                                        "free again when that one does not come back");
+  }
+  if (rules_.draining && !stick.kept) {
     return fail(ErrorCode::refused,
                 name +
                     " is not given out: the USB server is being prepared for maintenance "
@@ -206,20 +233,32 @@ Result<std::unique_ptr<Lease>> StickRegistry::lease(StayId stay, const Claimant&
   record.mapping = mapping.id;
   record.facts = claimant.facts;
   record.session = claimant.session;
+  record.continuity = entry.stick.continuity;
+  record.continues = entry.stick.continues(claimant);
   record.since = std::chrono::system_clock::now();
   const std::string session = record.facts.text();
-  log::info("lease begun: stick " + name + " for till " + record.till + " at " + record.address +
+  if (const auto kept = std::exchange(entry.stick.kept, std::nullopt)) {
+    kept_.erase(record.stick);
+    if (!record.continues) observer_->kept_ended(*kept, LeaseEnd::taken_over);
+  }
+  log::info(std::string(record.continues ? "lease goes on" : "lease begun") + ": stick " + name +
+                " for till " + record.till + " at " + record.address +
                 (session.empty() ? "" : " (" + session + ")"),
             {record.stick, record.till});
-  auto lease =
-      std::make_unique<Lease>(loop_, name, mapping, std::move(record),
-                              [this, stay](const LeaseRecord& ended) { lease_ended(stay, ended); });
+  auto lease = std::make_unique<Lease>(
+      loop_, name, mapping, std::move(record),
+      [this, stay](const LeaseRecord& ended, std::optional<CommandEnd::Leftover> left) {
+        lease_ended(stay, ended, std::move(left));
+      });
   entry.stick.lease = lease.get();
   entry.lease = lease.get();
   if (const auto tap = taps_.find(lease->record().stick); tap != taps_.end()) {
     lease->set_tap(tap->second);
   }
-  lease->start(*entry.source, entry.stick.arrival.busid, std::move(events));
+  entry.begin = [&lease = *lease, &entry, wanted = std::move(events)] {
+    lease.start(*entry.source, entry.stick.arrival.busid, wanted);
+  };
+  if (!entry.unfinished) std::exchange(entry.begin, nullptr)();
   observer_->lease_begun(entry.stick);
   return lease;
 }
@@ -283,7 +322,22 @@ std::size_t StickRegistry::leases() const {
                     [](const auto& item) { return item.second.stick.lease != nullptr; }));
 }
 
-void StickRegistry::lease_ended(StayId stay, const LeaseRecord& record) {
+std::size_t StickRegistry::unfinished() const {
+  return static_cast<std::size_t>(
+      std::count_if(entries_.begin(), entries_.end(),
+                    [](const auto& item) { return item.second.unfinished != nullptr; }));
+}
+
+void StickRegistry::finished(StayId stay) {
+  const auto found = entries_.find(stay);
+  if (found == entries_.end()) return;
+  found->second.unfinished.reset();
+  if (found->second.begin) std::exchange(found->second.begin, nullptr)();
+  notify();
+}
+
+void StickRegistry::lease_ended(StayId stay, const LeaseRecord& record,
+                                std::optional<CommandEnd::Leftover> left) {
   log::info("lease ended: stick " + log::printable(record.stick) + " of till " + record.till +
                 " after " + duration_text(std::chrono::system_clock::now() - record.since) + ", " +
                 std::to_string(record.transfers) + " transfers, " + size_text(record.bytes_in) +
@@ -298,6 +352,11 @@ void StickRegistry::lease_ended(StayId stay, const LeaseRecord& record) {
   if (found != entries_.end()) {
     found->second.stick.lease = nullptr;
     found->second.lease = nullptr;
+    found->second.begin = nullptr;
+    if (left) {
+      found->second.unfinished = std::make_unique<CommandEnd>(loop_, std::move(*left));
+      found->second.unfinished->start([this, stay] { finished(stay); });
+    }
   }
   observer_->lease_ended(record);
   notify();
@@ -314,6 +373,12 @@ void StickRegistry::arrived(StickSource& source, const Arrival& arrival) {
   entry.stick.arrival = arrival;
   entry.stick.identity = StickIdentity::of(arrival.description);
   entry.stick.fingerprint = descriptor_fingerprint(arrival.description);
+  if (!arrival.enumeration.empty()) {
+    entry.stick.continuity = entry.stick.fingerprint + "/" + arrival.enumeration;
+  }
+  if (const auto kept = kept_.find(entry.stick.identity.text()); kept != kept_.end()) {
+    entry.stick.kept = kept->second;
+  }
   entry.source = &source;
   const StayId stay = entry.stick.stay;
   entries_.emplace(stay, std::move(entry));

@@ -23,6 +23,8 @@ constexpr std::size_t certificates_most = 64;
 /// Gathered before it goes to the connection, so that many small answers share one TLS record.
 constexpr std::size_t gathered_bytes = 256U << 10U;
 
+constexpr const char* restart_reason = "the USB server restarts";
+
 // "0.4 s", "60 s"
 std::string seconds_text(Duration duration) {
   const auto tenths = duration / std::chrono::milliseconds(100);
@@ -53,6 +55,8 @@ LeaseEnd lease_end(TillEnd how) {
       return LeaseEnd::revoked;
     case TillEnd::turned_out:
       return LeaseEnd::failed;
+    case TillEnd::server_restarts:
+      return LeaseEnd::server_restarts;
     case TillEnd::server_stopped:
       break;
   }
@@ -127,6 +131,11 @@ void TillSession::lost(const std::string& cause) {
   if (over_) return;
   endpoint_.disconnected(loop_.now());
   link_deadline_.cancel();
+  if (pausing_ && !closing_) {
+    left(TillEnd::server_restarts, cause);  // it holds its sticks all the same
+    over();
+    return;
+  }
   if (closing_ || !can_resume() || grants_.empty()) {
     if (!closing_) {
       log::info("till " + name_ + " left: " + cause, about());
@@ -228,6 +237,8 @@ void TillSession::handle_control(const link::ControlMessage& message) {
     grants_.erase(found);
   } else if (const auto* request = std::get_if<link::Renew>(&message)) {
     renew(*request);
+  } else if (std::holds_alternative<link::Paused>(message)) {
+    if (pausing_) close(TillEnd::server_restarts, restart_reason);
   } else if (const auto* goodbye = std::get_if<link::Goodbye>(&message)) {
     log::info("till " + name_ + " left: " + log::printable(goodbye->reason), about());
     left(TillEnd::goodbye, log::printable(goodbye->reason));
@@ -245,6 +256,7 @@ void TillSession::hello(const link::Hello& message) {
   if (!greeted_) {
     greeted_ = true;
     examines_ = message.examines;
+    holds_ = message.holds;
     hello_timer_.cancel();
     const std::string session = claimant_.facts.text();
     log::info("till " + name_ + " connected" + (session.empty() ? "" : " (" + session + ")") +
@@ -307,7 +319,7 @@ void TillSession::withdraw() {
     const PresentStick* stick = registry_.find(grant.stay);
     if (stick == nullptr || !stick->exported_to(claimant_)) {
       revoke(stream, withdrawal_of(stick, claimant_));
-    } else if (registry_.rules().draining && !grant.conversation->leased()) {
+    } else if (registry_.rules().draining && !grant.conversation->leased() && !stick->kept) {
       revoke(stream, {LeaseEnd::given_back, "the USB server is being prepared for maintenance"});
     } else {
       grant.conversation->follow(*stick);
@@ -316,8 +328,9 @@ void TillSession::withdraw() {
 }
 
 bool TillSession::accepts(const PresentStick& stick, const Mapping& mapping) const {
-  return greeted_ && !closing_ && !over_ && !looks_only() && mapping.fits(claimant_) &&
-         stick.exported_to(claimant_) && !given_back_.contains(stick.stay);
+  return greeted_ && !closing_ && !over_ && !pausing_ && !looks_only() && mapping.fits(claimant_) &&
+         stick.waits_for(claimant_.till) && stick.exported_to(claimant_) &&
+         !given_back_.contains(stick.stay);
 }
 
 void TillSession::retract(StayId stay, const std::string& reason) {
@@ -378,6 +391,7 @@ void TillSession::offer(const PresentStick& stick) {
   message.serial = stick.identity.serial;
   message.reset_policy = std::string(text(mapping.reset));
   message.pipeline = mapping.pipeline;
+  message.continues = stick.continues(claimant_);
   grants_.emplace(stream, std::move(grant));
   endpoint_.send_control(message, loop_.now());
   last_nothing_.clear();
@@ -435,6 +449,11 @@ std::string TillSession::refusal_for_me(const PresentStick& stick) const {
            (stick.lease->record().away_since
                 ? ", whose connection is lost; it comes when that one is given up"
                 : "; it comes as soon as that connection has ended");
+  }
+  if (!stick.waits_for(claimant_.till)) {
+    return name + " is kept for till " + log::printable(stick.kept->till) +
+           ", which had it when the USB server was restarted; it comes if that one does not come "
+           "back";
   }
   if (given_back_.contains(stick.stay)) return {};  // it knows
   if (stick.offer) {
@@ -523,9 +542,18 @@ void TillSession::close(TillEnd how, const std::string& reason) {
   left(how, reason);
   closing_ = true;
   hello_timer_.cancel();
-  endpoint_.send_control(link::Goodbye{reason}, loop_.now());
+  endpoint_.send_control(link::Goodbye{reason, how == TillEnd::server_restarts}, loop_.now());
   flush();
   close_stream();
+}
+
+void TillSession::close_for_restart(std::chrono::seconds within) {
+  if (closing_ || over_) return;
+  if (!greeted_ || !holds_) return close(TillEnd::server_stopped, "the USB server is shut down");
+  if (!stream_ || grants_.empty()) return close(TillEnd::server_restarts, restart_reason);
+  pausing_ = true;
+  endpoint_.send_control(link::Restarting{static_cast<std::uint16_t>(within.count())}, loop_.now());
+  pump_soon_.ask();
 }
 
 void TillSession::drop_grants(LeaseEnd why) {

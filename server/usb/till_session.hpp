@@ -2,6 +2,7 @@
 // keeps them for it while its connection is lost.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -83,6 +84,12 @@ class TillSession {
   void settle();
   /// Ends all leases at once, says goodbye and closes once that is sent.
   void close(TillEnd how, const std::string& reason);
+  /// The server will restart within this time. A till that can hold its sticks is asked to pause
+  /// them, and the session closes itself as soon as it did; every other one is closed now. Offers
+  /// nothing any more.
+  void close_for_restart(std::chrono::seconds within);
+  /// It was asked to pause and has not.
+  [[nodiscard]] bool pausing() const noexcept { return pausing_ && !closing_; }
 
   [[nodiscard]] const TillIdentity& till() const noexcept { return claimant_.till; }
   /// It opened the session with this certificate, or renewed it to this one since.
@@ -173,6 +180,8 @@ class TillSession {
   bool examines_ = false;
   std::string busy_;
   bool greeted_ = false, closing_ = false, over_ = false, left_ = false;
+  bool holds_ = false;    ///< its sticks stay in its session while this server is restarted
+  bool pausing_ = false;  ///< it was told that this is about to happen
   bool reading_paused_ = false;
   Claimant claimant_;
   std::set<std::string> certificates_;  ///< fingerprints; the newest is the claimant's

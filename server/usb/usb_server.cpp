@@ -8,6 +8,7 @@
 #include "channel/link/endpoint.hpp"
 #include "channel/pairing/message.hpp"
 #include "server/usb/libusb_source.hpp"
+#include "server/usb/limits.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::server {
@@ -33,6 +34,10 @@ UsbServer::UsbServer(transport::Loop& loop, Config config)
       stop_timer_(loop) {}
 
 UsbServer::~UsbServer() = default;
+
+void UsbServer::keep(const std::vector<KeptLease>& leases) {
+  registry_.keep(leases, config_.link.resume_grace);
+}
 
 std::optional<StartFailure> UsbServer::start() {
   registry_.watch([this] { refresh(); });
@@ -366,19 +371,21 @@ void UsbServer::refresh() {
   for (const auto& client : usbip_clients_) client->refresh();
   hand_out();
   for (const auto& till : tills_) till->settle();
+  finish_if_idle();
 }
 
 // The first mapping whose till is connected and whose conditions its session fulfils. Nobody who
 // has the stick is pushed out by one that comes before him.
 void UsbServer::hand_out() {
   offer_timer_.cancel();
-  if (registry_.rules().draining) return;
+  if (stopped_) return;
+  const bool draining = registry_.rules().draining;
   SessionsByName sessions;
   for (const auto& till : tills_) {
     if (till->greeted() && !till->closing()) sessions.emplace(till->till().name, till.get());
   }
   for (const PresentStick* stick : registry_.sticks()) {
-    if (stick->lease != nullptr) continue;
+    if (stick->lease != nullptr || (draining && !stick->kept)) continue;
     if (!stick->offer) {
       if (TillSession* till = first_for(*stick, sessions)) till->offer(*stick);
       continue;
@@ -452,19 +459,38 @@ void UsbServer::stop(std::function<void()> stopped) {
   link_acceptor_.reset();
   usbip_acceptor_.reset();
   callers_.clear();
-  for (const auto& till : tills_)
-    till->close(TillEnd::server_stopped, "the USB server is shut down");
+  for (const auto& till : tills_) till->close_for_restart(limits::pause_within);
   for (const auto& client : usbip_clients_) client->close(LeaseEnd::server_stopped);
+  const auto pausing = [](const auto& till) { return till->pausing(); };
+  if (std::none_of(tills_.begin(), tills_.end(), pausing)) {
+    stop_waiting();
+  } else {
+    stop_timer_.arm(loop_.now() + limits::pause_within, [this] { stop_waiting(); });
+  }
+  finish_if_idle();
+}
+
+// From here on it is only goodbyes that have to leave.
+void UsbServer::stop_waiting() {
+  for (const auto& till : tills_) {
+    if (!till->pausing()) continue;
+    log::warning("till " + log::printable(till->till().name) + " at " + till->address() +
+                     " did not pause within " + std::to_string(limits::pause_within.count()) +
+                     " s; what is under way there ends with an error",
+                 {{}, till->till().name});
+    till->close(TillEnd::server_restarts, "the USB server restarts");
+  }
   stop_timer_.arm(loop_.now() + stop_within, [this] {
     log::warning("shutting down without waiting any longer for " +
                  count_text(tills_.size() + usbip_clients_.size(), "connection"));
     std::exchange(stopped_, nullptr)();
   });
-  finish_if_idle();
 }
 
 void UsbServer::finish_if_idle() {
-  if (!stopped_ || !tills_.empty() || !usbip_clients_.empty()) return;
+  if (!stopped_ || !tills_.empty() || !usbip_clients_.empty() || registry_.unfinished() != 0) {
+    return;
+  }
   stop_timer_.cancel();
   std::exchange(stopped_, nullptr)();
 }

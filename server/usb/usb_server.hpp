@@ -77,7 +77,12 @@ class UsbServer {
   /// running sessions too; for anything else it says that a restart is needed. A broken file
   /// changes nothing.
   void reload();
-  /// Says goodbye to all tills, ends all leases, then calls `stopped`, after 3 s at the latest.
+  /// Before start(): what ran when an earlier run of this program ended. These sticks are kept for
+  /// their tills for the grace time.
+  void keep(const std::vector<KeptLease>& leases);
+  /// As if to be started again in a moment: has the tills pause, says goodbye to them, ends all
+  /// leases, then calls `stopped`, 3 s after limits::pause_within at the latest. No transfer is cut
+  /// off in the middle unless that time is over.
   void stop(std::function<void()> stopped);
 
   [[nodiscard]] std::uint16_t link_port() const { return link_acceptor_->port(); }
@@ -114,6 +119,7 @@ class UsbServer {
   [[nodiscard]] static TillSession* first_for(const PresentStick& stick,
                                               const SessionsByName& sessions,
                                               const TillSession* but = nullptr);
+  void stop_waiting();
   void finish_if_idle();
 
   transport::Loop& loop_;
