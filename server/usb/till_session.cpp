@@ -549,8 +549,11 @@ void TillSession::close(TillEnd how, const std::string& reason) {
 
 void TillSession::close_for_restart(std::chrono::seconds within) {
   if (closing_ || over_) return;
-  if (!greeted_ || !holds_) return close(TillEnd::server_stopped, "the USB server is shut down");
-  if (!stream_ || grants_.empty()) return close(TillEnd::server_restarts, restart_reason);
+  if (greeted_ && !holds_) return close(TillEnd::server_stopped, "the USB server is shut down");
+  // One that did not say hello yet may hold sticks from before an earlier restart.
+  if (!greeted_ || !stream_ || grants_.empty()) {
+    return close(TillEnd::server_restarts, restart_reason);
+  }
   pausing_ = true;
   endpoint_.send_control(link::Restarting{static_cast<std::uint16_t>(within.count())}, loop_.now());
   pump_soon_.ask();
