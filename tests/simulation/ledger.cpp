@@ -8,6 +8,10 @@ namespace {
 /// Less than this is no data of a disk, but a command block.
 constexpr std::size_t disk_block_bytes = 512;
 
+/// Bulk-Only Transport 5.3.4: mass storage reset, then CLEAR_FEATURE(HALT) of both endpoints.
+constexpr std::uint8_t bulk_only_reset_type = 0x21, bulk_only_reset = 0xFF,
+                       clear_feature_type = 0x02, clear_feature = 0x01;
+
 }  // namespace
 
 bool Ledger::counts(const usb::Transfer& transfer) {
@@ -27,6 +31,9 @@ Ledger::Line Ledger::line(const usb::Transfer& transfer) {
           std::uint32_t{setup.value}, std::uint32_t{setup.index}}) {
       add(field);
     }
+    line.ends_command =
+        (setup.request_type == bulk_only_reset_type && setup.request == bulk_only_reset) ||
+        (setup.request_type == clear_feature_type && setup.request == clear_feature);
     line.what = "request " + std::to_string(setup.request_type) + "/" +
                 std::to_string(setup.request) + " value " + std::to_string(setup.value);
   } else {
@@ -53,6 +60,10 @@ void Ledger::reached_stick(const usb::Transfer& transfer) {
   const auto found = std::find_if(asked_.begin(), asked_.end(), [&](const Line& asked) {
     return asked.digest == arrived.digest;
   });
+  if (found == asked_.end() && arrived.ends_command && command_ends_allowed_) {
+    command_ends_ += 1;
+    return;
+  }
   if (found == asked_.end()) {
     world_.violation("the stick got what nobody asked of it, or got it twice: " + arrived.what);
     return;
@@ -66,7 +77,18 @@ void Ledger::reached_stick(const usb::Transfer& transfer) {
   asked_.erase(asked_.begin(), found + 1);
 }
 
+void LentDevice::die() {
+  dead_ = true;
+  for (const usb::TransferId id : std::set<usb::TransferId>(running_)) {
+    device_->cancel(id, world_.now());
+  }
+  while (device_->poll_completion()) {
+  }
+  running_.clear();
+}
+
 void LentDevice::submit(usb::Transfer transfer, Instant now) {
+  if (dead_) return;
   if (!running_.insert(transfer.id).second) {
     world_.violation("a transfer was submitted to the stick twice");
   }
@@ -75,11 +97,13 @@ void LentDevice::submit(usb::Transfer transfer, Instant now) {
 }
 
 void LentDevice::reset(Instant now) {
+  if (dead_) return;
   world_.violation("the stick was reset");
   device_->reset(now);
 }
 
 std::optional<usb::Completion> LentDevice::poll_completion() {
+  if (dead_) return std::nullopt;
   auto completion = device_->poll_completion();
   if (completion && running_.erase(completion->id) == 0) {
     world_.violation("the stick completed a transfer twice");

@@ -22,12 +22,16 @@ class Ledger {
 
   void asked(const usb::Transfer& transfer);
   void reached_stick(const usb::Transfer& transfer);
+  /// Whether the server may bring a command to its end that a till left in the middle, with the
+  /// class's own reset.
+  void allow_command_ends(bool allow) noexcept { command_ends_allowed_ = allow; }
   /// From now on whatever the session asked must reach the stick before anything that it asks
   /// later.
   void set_strict(bool strict) noexcept { strict_ = strict; }
 
   [[nodiscard]] std::uint64_t reached() const noexcept { return reached_; }
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
+  [[nodiscard]] std::uint64_t command_ends() const noexcept { return command_ends_; }
   /// How often the session itself asked for the same data twice in a row, as a POS does that asks
   /// a question again whose answer it lost.
   [[nodiscard]] std::uint64_t asked_again() const noexcept { return asked_again_; }
@@ -37,14 +41,15 @@ class Ledger {
   struct Line {
     std::string what;  ///< for a person
     std::uint64_t digest = 0;
+    bool ends_command = false;  ///< a step of Bulk-Only Transport's reset recovery
   };
   [[nodiscard]] static bool counts(const usb::Transfer& transfer);
   [[nodiscard]] static Line line(const usb::Transfer& transfer);
 
   World& world_;
   std::deque<Line> asked_;
-  bool strict_ = true;
-  std::uint64_t reached_ = 0, lost_ = 0, asked_again_ = 0, last_data_ = 0;
+  bool strict_ = true, command_ends_allowed_ = false;
+  std::uint64_t reached_ = 0, lost_ = 0, asked_again_ = 0, last_data_ = 0, command_ends_ = 0;
 };
 
 /// A stick that lives longer than the server that has it: what a SimulatedSource gets, again after
@@ -57,8 +62,13 @@ class LentDevice final : public simulator::Device {
   [[nodiscard]] const usb::DeviceDescription& description() const override {
     return device_->description();
   }
+  /// The program that has it dies: the system cancels what runs, and nothing reaches it any more.
+  void die();
+
   void submit(usb::Transfer transfer, Instant now) override;
-  void cancel(usb::TransferId id, Instant now) override { device_->cancel(id, now); }
+  void cancel(usb::TransferId id, Instant now) override {
+    if (!dead_) device_->cancel(id, now);
+  }
   void reset(Instant now) override;
   void power_cycle(Instant now) override { device_->power_cycle(now); }
   void advance(Instant now) override { device_->advance(now); }
@@ -76,6 +86,7 @@ class LentDevice final : public simulator::Device {
   Ledger& ledger_;
   World& world_;
   std::set<usb::TransferId> running_;
+  bool dead_ = false;
 };
 
 }  // namespace tillbridge::simulation

@@ -28,19 +28,62 @@ using pos::Family;
 const std::string till_name = "kasse-01", serial = "5A2F00000001";
 constexpr std::uint16_t link_port = 4711;
 
+/// The leases as the server's store has them, over its deaths.
+class LeaseBook final : public server::Observer {
+ public:
+  void lease_begun(const server::PresentStick& stick) override {
+    const server::LeaseRecord& record = stick.lease->record();
+    if (!dead)
+      leases_[record.stick] = {record.stick, record.till, record.session, record.continuity};
+  }
+  void lease_ended(const server::LeaseRecord& record) override {
+    if (!dead && record.end != server::LeaseEnd::server_restarts) leases_.erase(record.stick);
+  }
+  void kept_ended(const server::KeptLease& kept, server::LeaseEnd /*how*/) override {
+    if (!dead) leases_.erase(kept.stick);
+  }
+  [[nodiscard]] std::vector<server::KeptLease> open() const {
+    std::vector<server::KeptLease> leases;
+    for (const auto& [stick, lease] : leases_) leases.push_back(lease);
+    return leases;
+  }
+  bool dead = false;  ///< nobody writes into it any more
+
+ private:
+  std::map<std::string, server::KeptLease> leases_;
+};
+
 /// The program of the USB server. Destroying it is kill -9.
 class Server {
  public:
   Server(World& world, Ledger& ledger, const std::shared_ptr<simulator::Device>& stick,
-         const server::Config& config)
-      : usb_(loop_, config) {
+         const server::Config& config, LeaseBook& book)
+      : book_(book), usb_(loop_, config) {
     std::vector<std::unique_ptr<simulator::Device>> devices;
-    devices.push_back(std::make_unique<LentDevice>(stick, ledger, world));
+    auto device = std::make_unique<LentDevice>(stick, ledger, world);
+    device_ = device.get();
+    devices.push_back(std::move(device));
     usb_.registry().add(std::make_unique<server::SimulatedSource>(loop_, std::move(devices)));
+    book_.dead = false;
+    usb_.observe(book_);
+    usb_.keep(book_.open());
     if (const auto failure = usb_.start()) throw std::runtime_error(failure->error.message);
   }
+  ~Server() {
+    book_.dead = true;
+    device_->die();
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  Server(Server&&) = delete;
+  Server& operator=(Server&&) = delete;
+
+  /// SIGTERM.
+  void stop(std::function<void()> stopped) { usb_.stop(std::move(stopped)); }
 
  private:
+  LeaseBook& book_;
+  LentDevice* device_ = nullptr;  // the source's
   transport::Loop loop_;
   server::UsbServer usb_;
 };
@@ -75,8 +118,8 @@ class Shop {
   Outcome run();
 
  private:
-  /// Neither a link nor a program is away longer than the grace time.
-  [[nodiscard]] bool strict() const { return weather_ <= Weather::holes; }
+  /// Neither a link nor a program is away longer than the grace time, and no program dies.
+  [[nodiscard]] bool strict() const { return weather_ <= Weather::restarts; }
   /// A serial line's clients wait for 2 s, not for a minute.
   [[nodiscard]] bool patient() const {
     return family_ != Family::diebold || weather_ == Weather::calm;
@@ -92,6 +135,8 @@ class Shop {
   void next_hole(Duration least, Duration most);
   void next_till_death();
   void next_server_death();
+  void next_restart();
+  void server_comes_back(const std::function<void()>& then);
   void again(Duration least, Duration most, const std::function<void()>& what);
 
   // the POS
@@ -114,11 +159,13 @@ class Shop {
   Family family_;
   std::shared_ptr<simulator::Device> stick_;
   server::Config config_;
+  LeaseBook book_;
   std::unique_ptr<Server> server_;
   std::shared_ptr<Rdp> rdp_;
   std::unique_ptr<Terminal> terminal_;
   std::unique_ptr<Till> till_;
-  bool weathered_ = false;  ///< the weather is over
+  bool weathered_ = false;     ///< the weather is over
+  bool long_absence_ = false;  ///< of the server
 
   pos::Access access_;
   std::unique_ptr<pos::Tse> tse_;
@@ -175,7 +222,7 @@ Shop::~Shop() {
 // --- programs
 
 void Shop::start_server() {
-  server_ = std::make_unique<Server>(world_, ledger_, stick_, config_);
+  server_ = std::make_unique<Server>(world_, ledger_, stick_, config_, book_);
 }
 
 void Shop::open_session() {
@@ -195,7 +242,8 @@ void Shop::end_session() {
 // --- weather
 
 void Shop::again(Duration least, Duration most, const std::function<void()>& what) {
-  world_.after(world_.between(least, most), [this, what] {
+  const int rarer = weather_ == Weather::storm ? 4 : 1;  // there are five of them
+  world_.after(rarer * world_.between(least, most), [this, what] {
     if (!weathered_) what();
   });
 }
@@ -216,6 +264,12 @@ void Shop::begin_weather() {
   if (weather_ == Weather::outages || storm) next_hole(100ms, 120s);
   if (weather_ == Weather::till_deaths || storm) next_till_death();
   if (weather_ == Weather::server_deaths || storm) next_server_death();
+  if (weather_ == Weather::restarts || storm) next_restart();
+  // However much there is to recover from, it has an end.
+  world_.after(4min, [this] {
+    weathered_ = true;
+    network_.heal();
+  });
   if (sabotage_ != Sabotage::none) network_.sabotage(sabotage_, world_.below(200));
 }
 
@@ -270,13 +324,36 @@ void Shop::next_till_death() {
 
 void Shop::next_server_death() {
   again(500ms, 15s, [this] {
+    if (!server_) return next_server_death();
     outcome_.server_deaths += 1;
     world_.tell("weather", "the USB server is killed");
     server_.reset();
-    world_.after(world_.between(20ms, world_.one_in(8) ? 90s : 3s), [this] {
-      start_server();
-      next_server_death();
+    server_comes_back([this] { next_server_death(); });
+  });
+}
+
+void Shop::next_restart() {
+  again(100ms, 8s, [this] {
+    if (!server_) return next_restart();
+    outcome_.restarts += 1;
+    world_.tell("weather", "the USB server is told to end");
+    server_->stop([this, its = server_.get()] {
+      world_.after(0us, [this, its] {
+        if (server_.get() != its) return;  // killed meanwhile
+        world_.tell("weather", "the USB server has ended");
+        server_.reset();
+        server_comes_back([this] { next_restart(); });
+      });
     });
+  });
+}
+
+void Shop::server_comes_back(const std::function<void()>& then) {
+  const bool long_absence = !strict() && world_.one_in(8);
+  long_absence_ = long_absence_ || long_absence;
+  world_.after(world_.between(20ms, 3s) + (long_absence ? 70s : 0s), [this, then] {
+    start_server();
+    then();
   });
 }
 
@@ -409,13 +486,14 @@ Outcome Shop::run() {
   open_session();
   if (set_up()) {
     ledger_.set_strict(strict());
+    ledger_.allow_command_ends(weather_ >= Weather::outages);
     begin_weather();
     sign_receipts();
     weathered_ = true;
     network_.heal();
     if (world_.violated().empty()) {
       // Whatever was away comes back: programs, connections, the stick.
-      world_.run_for(200s);
+      world_.run_for(250s);
       if (!world_.run_until([&] { return terminal_ && terminal_->has_stick(); },
                             world_.now() + 120s)) {
         world_.violation("the stick does not come back");
@@ -429,12 +507,17 @@ Outcome Shop::run() {
   }
   check_witness();
   if (terminal_) end_session();
-  if (strict() && outcome_.departures > 0) world_.violation("the stick left the session");
+  const bool stays = strict() || (weather_ == Weather::server_deaths && !long_absence_);
+  if (stays && outcome_.departures > 0) world_.violation("the stick left the session");
+  if (weather_ == Weather::server_deaths && patient() && outcome_.failed > outcome_.server_deaths) {
+    world_.violation("more receipts failed than the server died");
+  }
   outcome_.violation = world_.violated();
   outcome_.connections = network_.connections_made();
   outcome_.sabotaged = network_.sabotaged();
   outcome_.transfers = ledger_.reached();
   outcome_.lost_transfers = ledger_.lost();
+  outcome_.command_ends = ledger_.command_ends();
   outcome_.virtual_ms = static_cast<std::uint64_t>(world_.now() / 1ms);
   outcome_.fingerprint = world_.fingerprint();
   if (!outcome_.violation.empty()) outcome_.violation += std::string("; ") + pos::name_of(family_);
@@ -453,6 +536,8 @@ const char* name_of(Weather weather) {
       return "half_open";
     case Weather::holes:
       return "holes";
+    case Weather::restarts:
+      return "restarts";
     case Weather::outages:
       return "outages";
     case Weather::till_deaths:

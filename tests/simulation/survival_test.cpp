@@ -36,6 +36,7 @@ Outcome runs(Weather weather) {
     sum.departures += outcome.departures;
     sum.till_deaths += outcome.till_deaths;
     sum.server_deaths += outcome.server_deaths;
+    sum.restarts += outcome.restarts;
     sum.transfers += outcome.transfers;
     sum.lost_transfers += outcome.lost_transfers;
     sum.signatures += outcome.signatures;
@@ -43,11 +44,12 @@ Outcome runs(Weather weather) {
   }
   std::printf(
       "%s: %u runs, %zu receipts (%zu verified, %zu failed, of these %zu unknown), %zu cuts, %zu "
-      "connections, %zu till deaths, %zu server deaths, stick in session %zu times, left it %zu "
+      "connections, %zu till deaths, %zu server deaths, %zu restarts, stick in session %zu times, "
+      "left it %zu "
       "times, %llu transfers to the stick, %llu lost, %llu signatures, %.1f h\n",
       name_of(weather), done, sum.receipts, sum.verified, sum.failed, sum.unknown, sum.cuts,
-      sum.connections, sum.till_deaths, sum.server_deaths, sum.arrivals, sum.departures,
-      static_cast<unsigned long long>(sum.transfers),
+      sum.connections, sum.till_deaths, sum.server_deaths, sum.restarts, sum.arrivals,
+      sum.departures, static_cast<unsigned long long>(sum.transfers),
       static_cast<unsigned long long>(sum.lost_transfers),
       static_cast<unsigned long long>(sum.signatures),
       static_cast<double>(sum.virtual_ms) / 3'600'000.0);
@@ -74,6 +76,12 @@ TEST(SurvivalTest, HalfOpenConnectionsAndLateBytes) {
 TEST(SurvivalTest, BlackHolesUpTo30Seconds) {
   const Outcome sum = runs(Weather::holes);
   EXPECT_GT(sum.cuts, 0U);
+  EXPECT_EQ(sum.lost_transfers, 0U);
+}
+
+TEST(SurvivalTest, PlannedRestartsLoseNothing) {
+  const Outcome sum = runs(Weather::restarts);
+  EXPECT_GT(sum.restarts, 0U);
   EXPECT_EQ(sum.lost_transfers, 0U);
 }
 
