@@ -38,6 +38,8 @@ class CommandWatch {
     std::uint8_t interface = 0;
     std::uint8_t in = 0, out = 0;  ///< endpoint addresses
     std::uint32_t moved = 0;       ///< bytes of its data, as far as is known
+    bool data_over = false;        ///< the stick wants or has no more, and stalled to say so
+    bool in_halted = false, out_halted = false;
   };
   [[nodiscard]] const Command& command() const noexcept { return command_; }
 
@@ -46,13 +48,14 @@ class CommandWatch {
     std::uint8_t configuration = 0, interface = 0, alternate = 0;
     std::uint8_t in = 0, out = 0;
   };
-  enum class Kind : std::uint8_t { command_block, data_out, read, reset };
+  enum class Kind : std::uint8_t { command_block, data_out, read, halt, reset };
   struct Running {
     usb::TransferId id = 0;
     Kind kind{};
     usb::SetupPacket setup{};
   };
 
+  void control_submitted(const usb::Transfer& transfer);
   void configured(const usb::SetupPacket& setup);
   void use(std::uint8_t interface, std::uint8_t alternate) noexcept;
 

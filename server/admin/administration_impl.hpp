@@ -56,7 +56,7 @@ struct Administration::Impl final : public server::Observer {
   void till_left(const server::TillStatus& till, server::TillEnd how,
                  const std::string& why) override;
   void connection_refused(const std::string& address, const server::TillIdentity& till,
-                          const std::string& why) override;
+                          const std::string& why, bool news) override;
   void lease_begun(const server::PresentStick& stick) override;
   void lease_changed(const server::LeaseRecord& record) override;
   void lease_ended(const server::LeaseRecord& record) override;

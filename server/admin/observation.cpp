@@ -220,8 +220,9 @@ void Administration::Impl::till_left(const server::TillStatus& till, server::Til
 
 void Administration::Impl::connection_refused(const std::string& address,
                                               const server::TillIdentity& till,
-                                              const std::string& why) {
+                                              const std::string& why, bool news) {
   counts.refused_connections += 1;
+  if (!news) return;
   if (loop.now() - refusals_since > std::chrono::minutes(1)) {
     refusals_since = loop.now();
     refusals = 0;

@@ -82,9 +82,10 @@ class Observer {
   virtual void till_lost(const TillStatus& /*till*/, const std::string& /*cause*/) {}
   virtual void till_back(const TillStatus& /*till*/) {}
   virtual void till_left(const TillStatus& /*till*/, TillEnd /*how*/, const std::string& /*why*/) {}
-  /// `name` and `fingerprint` are empty if the peer did not get as far as its certificate.
+  /// `name` and `fingerprint` are empty if the peer did not get as far as its certificate. `news`:
+  /// see Refusals; a till that is refused tries for ever.
   virtual void connection_refused(const std::string& /*address*/, const TillIdentity& /*till*/,
-                                  const std::string& /*why*/) {}
+                                  const std::string& /*why*/, bool /*news*/) {}
 
   virtual void lease_begun(const PresentStick& /*stick*/) {}
   /// Its till is away, or back.

@@ -108,19 +108,18 @@ std::optional<StartFailure> UsbServer::listen() {
   const Config::Link& link = config_.link;
   auto tls = make_tls();
   if (!tls) return StartFailure{ExitCode::configuration, tls.error()};
-  auto acceptor = transport::Acceptor::listen(
-      loop_, link.listen.host, link.listen.port, *tls,
-      {[this](std::unique_ptr<transport::Stream> stream) {
-         if (own_ && stream->peer().protocol == pairing::alpn) {
-           own_->pair(std::move(stream));
-         } else {
-           accept_till(std::move(stream));
-         }
-       },
-       [this](const std::string& address, const Error& error) {
-         log::warning("connection from " + address + " is refused: " + error.message);
-         observer_->connection_refused(address, {}, error.message);
-       }});
+  auto acceptor =
+      transport::Acceptor::listen(loop_, link.listen.host, link.listen.port, *tls,
+                                  {[this](std::unique_ptr<transport::Stream> stream) {
+                                     if (own_ && stream->peer().protocol == pairing::alpn) {
+                                       own_->pair(std::move(stream));
+                                     } else {
+                                       accept_till(std::move(stream));
+                                     }
+                                   },
+                                   [this](const std::string& address, const Error& error) {
+                                     refused(address, {}, error.message);
+                                   }});
   if (!acceptor) return StartFailure{ExitCode::cannot_listen, acceptor.error()};
   link_acceptor_ = std::move(*acceptor);
   // Scripts read the port of these two lines.
@@ -132,8 +131,11 @@ std::optional<StartFailure> UsbServer::listen() {
   auto usbip = transport::Acceptor::listen(
       loop_, address.host, address.port, std::nullopt,
       {[this](std::unique_ptr<transport::Stream> stream) { accept_usbip(std::move(stream)); },
-       [](const std::string& peer, const Error& error) {
-         log::warning("USB/IP connection from " + peer + " is refused: " + error.message);
+       [this](const std::string& peer, const Error& error) {
+         const bool news = refusals_.news(peer, "usbip", error.message, loop_.now());
+         const std::string line =
+             "USB/IP connection from " + peer + " is refused: " + error.message;
+         news ? log::warning(line) : log::debug(line);
        }});
   if (!usbip) return StartFailure{ExitCode::cannot_listen, usbip.error()};
   usbip_acceptor_ = std::move(*usbip);
@@ -153,10 +155,10 @@ void UsbServer::accept_till(std::unique_ptr<transport::Stream> stream) {
     return;
   }
   if (tills_.size() + callers_.size() >= limits::tills_per_server) {
-    log::warning("till " + log::printable(stream->peer().name) + " at " + stream->peer().address +
-                     " is turned away: " + count_text(tills_.size() + callers_.size(), "till") +
-                     " are connected or waited for, which is the most that one server handles",
-                 {{}, stream->peer().name});
+    const transport::Peer& peer = stream->peer();
+    refused(peer.address, {TillIdentity::Kind::certificate, peer.name, peer.fingerprint},
+            count_text(limits::tills_per_server, "till") +
+                " are connected or waited for, which is the most that one server handles");
     return;
   }
   callers_.emplace_back();
@@ -215,6 +217,7 @@ void UsbServer::begin_session(std::unique_ptr<transport::Stream> stream, const B
               }
             }
             take_over(**place);
+            refusals_.forget((*place)->address(), (*place)->till().name);
             observer_->till_connected((*place)->status());
           },
           [this, place](const std::string& cause) {
@@ -250,14 +253,21 @@ bool UsbServer::pinned(const TillIdentity& till) const {
 }
 
 void UsbServer::turn_away(transport::Stream& stream, const std::string& why) {
-  log::warning("till " + log::printable(stream.peer().name) + " at " + stream.peer().address +
-                   " is turned away: " + why,
-               {{}, stream.peer().name});
-  observer_->connection_refused(
-      stream.peer().address,
-      {TillIdentity::Kind::certificate, stream.peer().name, stream.peer().fingerprint}, why);
+  const transport::Peer& peer = stream.peer();
+  refused(peer.address, {TillIdentity::Kind::certificate, peer.name, peer.fingerprint}, why);
   stream.write(link::Endpoint::refusal(why));
   stream.close();  // goes on in the background
+}
+
+void UsbServer::refused(const std::string& address, const TillIdentity& till,
+                        const std::string& why) {
+  const bool news = refusals_.news(address, till.name, why, loop_.now());
+  const std::string line = till.name.empty() ? "connection from " + address + " is refused: " + why
+                                             : "till " + log::printable(till.name) + " at " +
+                                                   address + " is turned away: " + why;
+  const log::About about{{}, till.name};
+  news ? log::warning(line, about) : log::debug(line, about);
+  observer_->connection_refused(address, till, why, news);
 }
 
 // Each that waits may keep sticks and memory.

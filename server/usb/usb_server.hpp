@@ -16,6 +16,7 @@
 #include "channel/transport/loop.hpp"
 #include "channel/transport/stream.hpp"
 #include "server/usb/config.hpp"
+#include "server/usb/refusals.hpp"
 #include "server/usb/simulated_source.hpp"
 #include "server/usb/simulation_control.hpp"
 #include "server/usb/stick_registry.hpp"
@@ -107,6 +108,7 @@ class UsbServer {
                   const Bytes& first_bytes);
   void begin_session(std::unique_ptr<transport::Stream> stream, const Bytes& first_bytes);
   void turn_away(transport::Stream& stream, const std::string& why);
+  void refused(const std::string& address, const TillIdentity& till, const std::string& why);
   void limit_waiting();
   void accept_usbip(std::unique_ptr<transport::Stream> stream);
   void take_over(const TillSession& newest);
@@ -129,6 +131,7 @@ class UsbServer {
   std::function<void(Rules)> rules_changed_;
   std::optional<OwnAuthority> own_;
   StickRegistry registry_;
+  Refusals refusals_;
   SimulatedSource* simulated_ = nullptr;  // owned by the registry
   std::unique_ptr<SimulationControl> simulation_control_;
   std::list<std::unique_ptr<TillCaller>> callers_;

@@ -81,7 +81,7 @@ def test_tillbridged_dies(c):
 
     def bring_back():
         shop.start_server_again()
-        shop.server.wait_for("lease begun")
+        shop.server.wait_for("lease (begun|goes on)")
 
     deaths.run(lambda: shop.server.kill(), bring_back, xfreerdp3=shop.client, terminal=shop.terminal, bus=shop.bus)
     arrivals = [line for line in shop.terminal.lines if "can be imported as" in line]

@@ -43,6 +43,7 @@ Ledger::Line Ledger::line(const usb::Transfer& transfer) {
   }
   for (const std::uint8_t byte : transfer.data) add(byte);
   line.digest = digest;
+  line.id = transfer.id;
   return line;
 }
 
@@ -52,6 +53,14 @@ void Ledger::asked(const usb::Transfer& transfer) {
   if (transfer.data.size() < disk_block_bytes) return;
   if (asked_.back().digest == last_data_) asked_again_ += 1;
   last_data_ = asked_.back().digest;
+}
+
+void Ledger::answered(const usb::Completion& completion) {
+  if (completion.status != usb::TransferStatus::cancelled) return;
+  // Ids begin anew with each client of the session: the last one is meant.
+  const auto found = std::find_if(asked_.rbegin(), asked_.rend(),
+                                  [&](const Line& asked) { return asked.id == completion.id; });
+  if (found != asked_.rend()) found->taken_back = true;
 }
 
 void Ledger::reached_stick(const usb::Transfer& transfer) {
@@ -69,11 +78,11 @@ void Ledger::reached_stick(const usb::Transfer& transfer) {
     return;
   }
   reached_ += 1;
-  if (found != asked_.begin() && strict_) {
-    world_.violation("lost on the way to the stick: " + asked_.front().what + " (and " +
-                     std::to_string(found - asked_.begin() - 1) + " more)");
+  for (auto missing = asked_.begin(); missing != found; ++missing) {
+    if (missing->taken_back) continue;
+    lost_ += 1;
+    if (strict_) world_.violation("lost on the way to the stick: " + missing->what);
   }
-  lost_ += static_cast<std::uint64_t>(found - asked_.begin());
   asked_.erase(asked_.begin(), found + 1);
 }
 

@@ -21,6 +21,8 @@ class Ledger {
   explicit Ledger(World& world) : world_(world) {}
 
   void asked(const usb::Transfer& transfer);
+  /// What the session heard of it. One that was taken back may have reached the stick or not.
+  void answered(const usb::Completion& completion);
   void reached_stick(const usb::Transfer& transfer);
   /// Whether the server may bring a command to its end that a till left in the middle, with the
   /// class's own reset.
@@ -41,6 +43,8 @@ class Ledger {
   struct Line {
     std::string what;  ///< for a person
     std::uint64_t digest = 0;
+    usb::TransferId id = 0;
+    bool taken_back = false;
     bool ends_command = false;  ///< a step of Bulk-Only Transport's reset recovery
   };
   [[nodiscard]] static bool counts(const usb::Transfer& transfer);

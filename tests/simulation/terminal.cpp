@@ -110,6 +110,7 @@ void Terminal::completed(rdpeusb::DeviceId device, usb::Completion completion) {
     return;
   }
   Exported& exported = found->second;
+  ledger_.answered(completion);
   if (exported.leftover.erase(completion.id) != 0) return;
   if (exported.running.erase(completion.id) == 0) {
     return world_.violation("a transfer completed twice in the session");

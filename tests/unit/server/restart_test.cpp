@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "bench.hpp"
+#include "lent_source.hpp"
 #include "server/simulator/factory.hpp"
 #include "server/usb/usb_server.hpp"
 #include "test_till.hpp"
@@ -19,30 +20,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const std::string serial = "5A2F00000001", identity = "1209:0001:" + serial;
-
-/// Gives one server after the other the same sticks.
-class LentSource final : public StickSource {
- public:
-  explicit LentSource(std::shared_ptr<SimulatedSource> sticks) : sticks_(std::move(sticks)) {}
-  void start(Observer observer) override {
-    sticks_->start({[observer, alive = std::weak_ptr<bool>(alive_)](const Arrival& arrival) {
-                      if (!alive.expired()) observer.arrived(arrival);
-                    },
-                    [observer, alive = std::weak_ptr<bool>(alive_)](const std::string& busid) {
-                      if (!alive.expired()) observer.departed(busid);
-                    }});
-  }
-  void hold(const std::string&) override {}
-  void let_go(const std::string&) override {}
-  [[nodiscard]] std::unique_ptr<Stick> open(const std::string& busid,
-                                            Stick::Events events) override {
-    return sticks_->open(busid, std::move(events));
-  }
-
- private:
-  std::shared_ptr<SimulatedSource> sticks_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-};
 
 /// Remembers leases as the store does.
 class Memory final : public Observer {
@@ -99,7 +76,7 @@ class RestartTest : public ::testing::Test {
     server_ = std::make_unique<UsbServer>(bench_.loop, std::move(config));
     memory_.dead = false;
     server_->observe(memory_);
-    server_->registry().add(std::make_unique<LentSource>(sticks_));
+    server_->registry().add(std::make_unique<test::LentSource>(sticks_));
     std::vector<KeptLease> kept;
     for (const auto& [stick, lease] : memory_.open) kept.push_back(lease);
     server_->keep(kept);

@@ -1,5 +1,7 @@
 // tillbridged as a whole, in one process: TLS on the loopback, a till of real parts, simulated
 // sticks.
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -483,6 +485,13 @@ TEST_F(ServerTest, ASessionBelongsToTheCertificateThatOpenedIt) {
     }
   }
   EXPECT_EQ(bench_.logged("is turned away: the session that it asks for belongs"), 4U);
+  std::size_t warnings = 0;
+  std::istringstream lines(bench_.log_text());
+  for (std::string line; std::getline(lines, line);) {
+    warnings +=
+        line.starts_with("! ") && line.find("is turned away") != std::string::npos ? 1U : 0U;
+  }
+  EXPECT_EQ(warnings, 2U) << "one for each peer, however often it tries";
   kasse->reconnect();
   ASSERT_TRUE(until([&] { return kasse->resumed.size() == 2; }));
   EXPECT_TRUE(kasse->resumed[1]);
