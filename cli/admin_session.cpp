@@ -170,6 +170,7 @@ void print_table(const std::vector<std::string>& headings,
     return;
   }
   std::vector<std::size_t> widths;
+  widths.reserve(headings.size());
   for (const std::string& heading : headings) widths.push_back(width_of(heading));
   for (const auto& row : rows) {
     for (std::size_t column = 0; column < row.size(); ++column) {
@@ -199,21 +200,30 @@ std::string text_of(const Json& object, const char* key) {
 }
 
 std::string age_of(const Json& object, const char* key) {
+  const auto seconds = seconds_since(object, key);
+  return seconds ? duration_text(*seconds) : text_of(object, key);
+}
+
+std::optional<long long> seconds_since(const Json& object, const char* key) {
   const std::string time = text_of(object, key);
   std::tm parts{};
-  if (time.empty() || ::strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == nullptr) return time;
+  if (time.empty() || ::strptime(time.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == nullptr) {
+    return std::nullopt;
+  }
   const auto then = std::chrono::system_clock::from_time_t(::timegm(&parts));
-  const auto seconds =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - then)
-          .count();
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now() - then)
+      .count();
+}
+
+std::string duration_text(long long seconds) {
   const auto with = [](long long count, const char* unit) {
     return std::to_string(count) + " " + unit;
   };
   if (seconds < 0) return with((-seconds + 59) / 60, "min to go");
   if (seconds < 60) return with(seconds, "s");
   if (seconds < 3600) return with(seconds / 60, "min");
-  if (seconds < 48 * 3600) return with(seconds / 3600, "h");
-  return with(seconds / 86400, "d");
+  if (seconds < 172'800) return with(seconds / 3600, "h");
+  return with(seconds / 86'400, "d");
 }
 
 std::string latency_of(const Json& object, const char* key) {

@@ -70,7 +70,10 @@ void print_line(const std::string& text);
 
 // Values of answers as people read them; empty for null.
 [[nodiscard]] std::string text_of(const Json& object, const char* key);
-[[nodiscard]] std::string age_of(const Json& object, const char* key);      ///< "3 min", "2 d"
+[[nodiscard]] std::string age_of(const Json& object, const char* key);  ///< "3 min", "2 d"
+/// How long ago a time is; nothing if there is none.
+[[nodiscard]] std::optional<long long> seconds_since(const Json& object, const char* key);
+[[nodiscard]] std::string duration_text(long long seconds);                 ///< "3 min", "2 d"
 [[nodiscard]] std::string latency_of(const Json& object, const char* key);  ///< "1.9 ms"
 /// That of the list which has `value` as its `key`; null: none.
 [[nodiscard]] Json find_in(const Json& list, const char* key, const std::string& value);

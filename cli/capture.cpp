@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
@@ -121,11 +122,13 @@ void capture(AdminSession& session, const CaptureOptions& options) {
   }
   bool begun = false;
   const auto answer = session.client().stream(path, [&](std::string_view bytes) {
-    if (!std::exchange(begun, true)) {
+    const bool taken = file.take(bytes);
+    // Said when the file can be read, so that whoever ends it now has one.
+    if (file.blocks() > 0 && !std::exchange(begun, true)) {
       (void)std::fprintf(stderr, "capturing stick %s%s\n", id.c_str(),
                          options.seconds > 0 ? "" : "; Ctrl-C ends it");
     }
-    return file.take(bytes);
+    return taken;
   });
   if (!file.problem().empty()) throw Failure{Exit::failed, file.problem(), "make room"};
   if (!answer && begun) {

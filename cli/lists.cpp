@@ -76,10 +76,30 @@ void print_tills(const Json& state) {
     std::string left = text_of(certificate, "days_left");
     if (!left.empty()) left += " d";
     rows.push_back({text_of(till, "name"), text_of(till, "label"), state_of(till),
-                    text_of(till, "address"), in, age_of(till, "last_seen"), left});
+                    age_of(till, "state_since"), text_of(till, "address"), in,
+                    age_of(till, "last_seen"), left});
   }
-  print_table({"TILL", "LABEL", "STATE", "ADDRESS", "SESSION", "SEEN", "CERTIFICATE"}, rows,
+  print_table({"TILL", "LABEL", "STATE", "FOR", "ADDRESS", "SESSION", "SEEN", "CERTIFICATE"}, rows,
               "no tills: tillbridge till add NAME --stick STICK");
+}
+
+void print_times(const Json& till) {
+  const Json& seconds = till.value("seconds_in", Json());
+  if (!seconds.is_object()) return;
+  std::string text;
+  for (const auto& [state, spent] : seconds.items()) {
+    if (!spent.is_number()) continue;
+    auto whole = static_cast<long long>(spent.get<double>());
+    if (state == text_of(till, "state")) {
+      whole += std::max(0LL, seconds_since(till, "state_since").value_or(0));
+    } else if (spent.get<double>() <= 0) {
+      continue;
+    }
+    const auto word = words().find(state);
+    text += (text.empty() ? "" : ", ") + (word == words().end() ? state : word->second) + " " +
+            duration_text(whole);
+  }
+  print_line("since the server's start: " + printable(text));
 }
 
 void print_pending(const Json& state) {

@@ -7,6 +7,8 @@ namespace tillbridge::cli {
 
 void print_sticks(const Json& state);
 void print_tills(const Json& state);
+/// How long a till was in each state since the server's start, as one line.
+void print_times(const Json& till);
 void print_pending(const Json& state);
 /// In the order in which they are looked at, stick by stick.
 void print_mappings(const Json& state);

@@ -83,6 +83,7 @@ void add_tills(CLI::App& app, Chosen& chosen, const std::shared_ptr<AdminOptions
       print_values(one["certificate"],
                    {{"fingerprint", "certificate"}, {"not_after", "valid until"}});
     }
+    print_times(one);
   });
 
   CLI::App* add = with_till(sub("add", "one more: prints the line that makes a machine this till"));

@@ -28,6 +28,24 @@ if(TILLBRIDGE_SANITIZE)
   endif()
 endif()
 
+# The builds with sanitizers are most of a whole test run's time, so what nearly every file includes is compiled once there, for rooms
+# and for tests. The other builds keep every file honest about what it includes.
+if(TILLBRIDGE_SANITIZE AND NOT TILLBRIDGE_FUZZ)
+  set(TILLBRIDGE_COMMON_HEADERS <algorithm> <array> <chrono> <cstdint> <deque> <filesystem> <functional> <map> <memory> <optional> <set>
+      <span> <string> <string_view> <variant> <vector>)
+  file(GENERATE OUTPUT common_headers.cpp CONTENT "// Only there to have something to compile.\n")
+  add_library(tillbridge_room_headers STATIC EXCLUDE_FROM_ALL "${PROJECT_BINARY_DIR}/common_headers.cpp")
+  target_link_libraries(tillbridge_room_headers PRIVATE tillbridge_house)
+  target_precompile_headers(tillbridge_room_headers PRIVATE ${TILLBRIDGE_COMMON_HEADERS})
+  if(TILLBRIDGE_TESTS)
+    find_package(GTest REQUIRED)
+    add_executable(tillbridge_test_headers EXCLUDE_FROM_ALL "${PROJECT_BINARY_DIR}/common_headers.cpp")
+    target_link_libraries(tillbridge_test_headers PRIVATE tillbridge_house GTest::gtest GTest::gmock GTest::gtest_main)
+    target_compile_options(tillbridge_test_headers PRIVATE ${TILLBRIDGE_TEST_OPTIONS})
+    target_precompile_headers(tillbridge_test_headers PRIVATE ${TILLBRIDGE_COMMON_HEADERS} <fstream> <random> <gmock/gmock.h> <gtest/gtest.h>)
+  endif()
+endif()
+
 # tillbridge_room(NAME SOURCES a.cpp b.cpp USES tillbridge::usb OpenSSL::SSL)
 # One static library per room, named tillbridge_NAME, alias tillbridge::NAME.
 function(tillbridge_room name)
@@ -35,24 +53,9 @@ function(tillbridge_room name)
   add_library(tillbridge_${name} STATIC ${ROOM_SOURCES})
   add_library(tillbridge::${name} ALIAS tillbridge_${name})
   target_link_libraries(tillbridge_${name} PUBLIC tillbridge_house ${ROOM_USES} PRIVATE ${ROOM_PRIVATELY_USES})
-endfunction()
-
-# What nearly every test includes, compiled once instead of 140 times. Only in the builds with sanitizers, which have the time to
-# gain; the others keep every file honest about what it includes.
-function(tillbridge_precompile_for_test name)
-  if(NOT TILLBRIDGE_SANITIZE OR TILLBRIDGE_FUZZ)
-    return()
+  if(TARGET tillbridge_room_headers)
+    target_precompile_headers(tillbridge_${name} REUSE_FROM tillbridge_room_headers)
   endif()
-  if(NOT TARGET tillbridge_test_headers)
-    file(WRITE "${PROJECT_BINARY_DIR}/test_headers.cpp" "// Only there to have something to compile.\n")
-    add_executable(tillbridge_test_headers EXCLUDE_FROM_ALL "${PROJECT_BINARY_DIR}/test_headers.cpp")
-    target_link_libraries(tillbridge_test_headers PRIVATE tillbridge_house GTest::gtest GTest::gmock GTest::gtest_main)
-    target_compile_options(tillbridge_test_headers PRIVATE ${TILLBRIDGE_TEST_OPTIONS})
-    target_precompile_headers(tillbridge_test_headers PRIVATE
-      <gmock/gmock.h> <gtest/gtest.h> <algorithm> <array> <chrono> <cstdint> <filesystem> <fstream> <functional> <map> <memory>
-      <optional> <random> <span> <string> <string_view> <variant> <vector>)
-  endif()
-  target_precompile_headers(${name} REUSE_FROM tillbridge_test_headers)
 endfunction()
 
 # tillbridge_test(NAME LABEL unit SOURCES x_test.cpp USES tillbridge::usb)
@@ -68,7 +71,9 @@ function(tillbridge_test name)
   target_link_libraries(${name} PRIVATE tillbridge_house ${TEST_USES} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_options(${name} PRIVATE ${TILLBRIDGE_TEST_OPTIONS})
   target_compile_definitions(${name} PRIVATE TILLBRIDGE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  tillbridge_precompile_for_test(${name})
+  if(TARGET tillbridge_test_headers)
+    target_precompile_headers(${name} REUSE_FROM tillbridge_test_headers)
+  endif()
   gtest_discover_tests(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 600 DISCOVERY_TIMEOUT 120)
 endfunction()
 

@@ -71,6 +71,14 @@ std::string fingerprint(const X509& certificate) {
   return result;
 }
 
+std::chrono::system_clock::time_point end_of(const X509& certificate) {
+  std::tm utc{};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(&certificate), &utc) != 1) {
+    return std::chrono::system_clock::time_point::min();
+  }
+  return std::chrono::system_clock::from_time_t(::timegm(&utc));
+}
+
 std::string alternative_names(const X509& certificate) {
   std::string result;
   auto* names = static_cast<GENERAL_NAMES*>(

@@ -2,6 +2,7 @@
 // them.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -30,6 +31,8 @@ using SslHandle = std::unique_ptr<SSL, OpensslFree<SSL_free>>;
 [[nodiscard]] std::string common_name(const X509& certificate);
 /// SHA-256 of the DER form, lower-case hex.
 [[nodiscard]] std::string fingerprint(const X509& certificate);
+/// When it ends; the earliest moment if that cannot be read.
+[[nodiscard]] std::chrono::system_clock::time_point end_of(const X509& certificate);
 /// "tse.example, 192.0.2.1": the DNS names and IP addresses that the certificate is for.
 [[nodiscard]] std::string alternative_names(const X509& certificate);
 /// "2027-01-31 12:00:00 UTC"

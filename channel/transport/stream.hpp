@@ -26,6 +26,10 @@ struct Peer {
   std::string name;     ///< common name of the peer's certificate; empty without TLS
   std::string
       fingerprint;  ///< SHA-256 of the peer's certificate, lower-case hex; empty without one
+  /// When the peer's certificate ends; time_point::max() without one. The handshake looked at it
+  /// once: how long it counts after that is the owner's affair.
+  std::chrono::system_clock::time_point certificate_end =
+      std::chrono::system_clock::time_point::max();
   /// SHA-256 of the authority that the peer's certificate comes from; only with
   /// TlsContext::trusting(), where it was not known before.
   std::string authority;

@@ -247,6 +247,7 @@ void TlsWire::describe_peer(Peer& peer) const {
   if (!certificate) return;
   peer.name = common_name(*certificate);
   peer.fingerprint = fingerprint(*certificate);
+  peer.certificate_end = end_of(*certificate);
 }
 
 WireResult TlsWire::read(std::span<std::uint8_t> into) {

@@ -25,6 +25,9 @@ namespace tillbridge::admin {
 struct Change {
   Actor actor;
   std::string reason;  ///< may be empty
+  /// Key of a setting of the store that is used up by the change: it goes in the same transaction.
+  /// Of users only; may be empty.
+  std::string uses_up{};
 };
 
 struct NewMapping {

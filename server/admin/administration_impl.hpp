@@ -14,6 +14,7 @@
 
 #include "server/admin/administration.hpp"
 #include "server/admin/documents.hpp"
+#include "server/admin/state_clock.hpp"
 
 namespace tillbridge::admin {
 
@@ -89,6 +90,9 @@ struct Administration::Impl final : public server::Observer {
   void tell(Level level, const std::string& kind, const std::string& text, const std::string& stick,
             const std::string& till, const std::string& who);
 
+  [[nodiscard]] static Status use_up(store::Store& rows, const Change& change) {
+    return change.uses_up.empty() ? Status() : rows.remove_setting(change.uses_up);
+  }
   [[nodiscard]] bool last_admin(const std::string& name) const;
 
   // --- mappings (administration_mappings.cpp)
@@ -121,10 +125,11 @@ struct Administration::Impl final : public server::Observer {
   Counts counts;
   std::function<void(const Alarm&, bool)> alarm_heard;
 
-  std::map<std::uint64_t, RunningLease> leases;     // by the registry's number
-  std::map<std::string, store::Lease> kept_leases;  // rows of UsbServer::keep(), by stick
-  std::map<std::string, std::string> lost_tills;    // name, and why
-  std::set<std::string> seen_here;                  // sticks that were there since the start
+  std::map<std::uint64_t, RunningLease> leases;      // by the registry's number
+  std::map<std::string, store::Lease> kept_leases;   // rows of UsbServer::keep(), by stick
+  std::map<std::string, std::string> lost_tills;     // name, and why
+  mutable std::map<std::string, StateClock> clocks;  // of tills: whoever looks also counts
+  std::set<std::string> seen_here;                   // sticks that were there since the start
 
   // The audit: entries that are not on the disk yet.
   std::deque<std::pair<audit::Entry, Time>> unwritten;

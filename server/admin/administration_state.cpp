@@ -237,6 +237,10 @@ State Administration::Impl::state() const {
       view.round_trip = session.round_trip;
       fingerprint = session.till.fingerprint;
     }
+    // Every change of a state is published, and so comes by here.
+    StateClock& clock = clocks[name];
+    clock.enter(view.state, loop.now(), now());
+    view.times = clock.times(loop.now());
     for (const store::Certificate& certificate : memory.certificates) {
       if (certificate.till != name) continue;
       if (!fingerprint.empty() && certificate.fingerprint != fingerprint) continue;
@@ -250,6 +254,8 @@ State Administration::Impl::state() const {
       view.mappings = found->second;
     state.tills.push_back(std::move(view));
   }
+
+  std::erase_if(clocks, [&](const auto& item) { return !memory.tills.contains(item.first); });
 
   for (const store::Pending& row : memory.pending) {
     if (row.state != store::PendingState::waiting) continue;

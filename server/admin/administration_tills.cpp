@@ -345,7 +345,10 @@ Outcome<Done> Administration::add_user(const Change& change, const std::string& 
   const char* role_text = role == Role::admin ? "admin" : "viewer";
   auto done = me.commit({Impl::entry(Kind::user_added, change, {}, {},
                                      {{Field::user, name}, {Field::role, std::string(role_text)}})},
-                        [&](store::Store& store) { return store.put_user(row); });
+                        [&](store::Store& store) -> Status {
+                          if (auto status = Impl::use_up(store, change); !status) return status;
+                          return store.put_user(row);
+                        });
   if (done) server::log::info(change.actor.who() + " adds user " + name + " as " + role_text);
   return done;
 }
@@ -382,6 +385,7 @@ Outcome<Done> Administration::change_user(const Change& change, const std::strin
                     {Field::changed, changed},
                     {Field::role, std::string(row.role == Role::admin ? "admin" : "viewer")}})},
       [&](store::Store& store) -> Status {
+        if (auto status = Impl::use_up(store, change); !status) return status;
         if (auto status = store.remove_web_sessions_of(name); !status) return status;
         return store.put_user(row);
       });

@@ -30,6 +30,17 @@ Json list(const Views& views, const More&... more) {
   return all;
 }
 
+// Without the time since `since`: the document is the same until something happens.
+Json seconds_in(const TillTimes& times) {
+  Json seconds = Json::object();
+  for (std::size_t state = 0; state < till_states; ++state) {
+    const auto word = std::string(text(static_cast<TillState>(state)));
+    seconds[word] =
+        static_cast<double>(times.before.at(state) / std::chrono::milliseconds(1)) / 1000;
+  }
+  return seconds;
+}
+
 }  // namespace
 
 std::string_view text(StickState state) {
@@ -143,6 +154,8 @@ Json document(const TillView& till, Time now) {
   return {{"name", till.name},
           {"label", till.label},
           {"state", text(till.state)},
+          {"state_since", rfc3339(till.times.since)},
+          {"seconds_in", seconds_in(till.times)},
           {"address", till.address},
           {"last_seen", time_or_null(till.last_seen)},
           {"session", till.session ? facts_document(*till.session) : Json()},

@@ -2,6 +2,8 @@
 // whoever else looks.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -37,6 +39,7 @@ enum class TillState : std::uint8_t {
   never_seen,
   revoked
 };
+inline constexpr std::size_t till_states = 6;
 [[nodiscard]] std::string_view text(TillState state);
 
 struct StickView {
@@ -64,9 +67,17 @@ struct CertificateView {
   bool revoked = false;
 };
 
+/// Since the program's start, or since the till became known.
+struct TillTimes {
+  Time since{};                                ///< of the state that it is in
+  std::array<Duration, till_states> before{};  ///< in each state, until then
+  Duration now{};                              ///< in this one, since then
+};
+
 struct TillView {
   std::string name, label, address, note;
   TillState state = TillState::never_seen;
+  TillTimes times;
   std::optional<Time> last_seen;
   std::optional<server::SessionFacts> session;
   std::optional<CertificateView> certificate;

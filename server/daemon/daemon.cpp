@@ -113,6 +113,7 @@ std::optional<StartFailure> Daemon::let_administrators_in() {
   if (auto status = logins_->start(*administration_); !status) {
     return state_failure(status.error());
   }
+  use_scrape_tokens();
   http_ = std::make_unique<http::Server>(loop_, *administration_, *api_, *logins_);
   const auto use_certificate = [this] {
     const authority::Authority& ours = desk_->authority();
@@ -146,8 +147,17 @@ std::optional<StartFailure> Daemon::let_administrators_in() {
   return std::nullopt;
 }
 
+// Tills get their sticks whatever monitoring is told.
+void Daemon::use_scrape_tokens() {
+  const Status status = logins_->use_scrape_tokens(usb_->config().admin.metrics_token_file);
+  if (!status) {
+    log::error("nobody can read /metrics with a token: " + status.error().message);
+  }
+}
+
 void Daemon::reload() {
   usb_->reload();
+  use_scrape_tokens();
   operations_->use(usb_->config());
 }
 

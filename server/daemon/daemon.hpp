@@ -42,6 +42,8 @@ class Daemon {
   [[nodiscard]] std::optional<StartFailure> open_state();
   [[nodiscard]] std::optional<StartFailure> let_administrators_in();
 
+  void use_scrape_tokens();
+
   transport::Loop& loop_;
   Config config_;
   std::optional<store::Store> store_;

@@ -184,7 +184,8 @@ Result<server::TillSession::Renewal> Desk::renew(const server::TillIdentity& til
   if (auto status = administration_->enrolled(issued->row, {}, entry); !status) {
     return status.error();
   }
-  return server::TillSession::Renewal{std::move(issued->der), issued->row.fingerprint};
+  return server::TillSession::Renewal{std::move(issued->der), issued->row.fingerprint,
+                                      issued->row.not_after};
 }
 
 bool Desk::key_was_revoked(const std::string& key_fingerprint) const {

@@ -49,6 +49,12 @@ inline constexpr std::size_t sessions_per_user = 16;
 inline constexpr hours first_link_valid{24};  ///< the one in the journal of the first start
 inline constexpr minutes link_valid{15};
 
+// Tokens of monitoring systems, a line each.
+inline constexpr std::size_t scrape_tokens = 8;
+inline constexpr std::size_t scrape_token_characters = 16;  ///< at least
+inline constexpr std::size_t scrape_token_bytes = 512;
+inline constexpr std::size_t scrape_file_bytes = 8U << 10U;
+
 /// Lines about refused requests in the journal and the audit, a minute; the rest is counted.
 inline constexpr std::size_t refusals_logged = 20;
 

@@ -7,6 +7,7 @@
 
 #include "server/http/limits.hpp"
 #include "server/http/refusals.hpp"
+#include "server/http/scrape_tokens.hpp"
 #include "server/http/secrets.hpp"
 #include "server/http/tries.hpp"
 #include "server/usb/log.hpp"
@@ -60,6 +61,7 @@ struct Logins::Impl {
   std::map<store::Digest, Time> noted;  ///< last_used as the store has it
   std::optional<std::pair<std::string, std::string>> prepared;
   Tries tries;
+  ScrapeTokens scrapers;
 };
 
 Logins::Logins(store::Store& store, Clock clock)
@@ -152,7 +154,8 @@ void Logins::logout(const Known& known, const std::string& address) {
 
 void Logins::Impl::refused(const std::string& user, const std::string& address,
                            const std::string& why) {
-  if (!note_refusal(address, "login of '" + printable(user) + "': " + why)) return;
+  const std::string what = user.empty() ? "login" : "login of '" + printable(user) + "'";
+  if (!note_refusal(address, what + ": " + why)) return;
   administration->record({Kind::login_refused,
                           "unknown",
                           {},
@@ -160,7 +163,7 @@ void Logins::Impl::refused(const std::string& user, const std::string& address,
                           why,
                           {{Field::user, printable(user)}, {Field::address, address}}});
   administration->tell(admin::Administration::Level::warning, "login_refused",
-                       "login of '" + printable(user) + "' from " + address + " refused: " + why);
+                       what + " from " + address + " refused: " + why);
 }
 
 Outcome<std::string> Logins::begin(const std::string& user, const std::string& address) {
@@ -278,19 +281,43 @@ Outcome<Logins::Opened> Logins::open_link(const std::string& token, const std::s
   Impl& me = *impl_;
   const auto there = me.store.user(user);
   if (!there) return Problem{503, "not_read", there.error().message, "look at the journal"};
-  const admin::Change change{{"login link", admin::Role::admin, address}, "one-time login link"};
+  // Together: a link that was used and still works, or that is gone without a user, would be worse
+  // than either.
+  const admin::Change change{
+      {"login link", admin::Role::admin, address}, "one-time login link", link_key};
   admin::UserPatch patch;
   patch.password = password;
   const auto done = there->has_value()
                         ? me.administration->change_user(change, user, patch)
                         : me.administration->add_user(change, user, admin::Role::admin, password);
   if (!done) return done.problem();
-  if (auto status = me.store.remove_setting(link_key); !status) {
-    return Problem{503, "not_written", status.error().message,
-                   "make room on the disk of the state folder or repair it"};
-  }
   const auto row = me.store.user(user);
   return me.open(user, row && row->has_value() ? (*row)->role : admin::Role::admin, address);
+}
+
+// --- monitoring systems
+
+Status Logins::use_scrape_tokens(const std::filesystem::path& file) {
+  return impl_->scrapers.read(file);
+}
+
+std::optional<Problem> Logins::check_scrape_token(const std::string& token,
+                                                  const std::string& address) {
+  Impl& me = *impl_;
+  if (const auto wait = me.tries.wait(address, me.clock())) {
+    me.refused("", address, "too many wrong ones before");
+    return too_often(*wait);
+  }
+  me.tries.tried(address, me.clock());
+  if (!me.scrapers.fits(token)) {
+    me.refused("", address, "a token for /metrics that is not valid");
+    return Problem{
+        401, "wrong_token", "this token is not one of those for /metrics",
+        "use one of the file that metrics_token_file in [admin] names; after a change of "
+        "the file: systemctl reload tillbridged"};
+  }
+  me.tries.right(address, me.clock());
+  return std::nullopt;
 }
 
 bool Logins::nobody_yet() const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -84,6 +85,11 @@ class Logins final : public admin::Accounts {
   [[nodiscard]] admin::Outcome<Opened> open_link(const std::string& token, const std::string& user,
                                                  const std::string& password,
                                                  const std::string& address);
+
+  /// Monitoring systems: what they read is for them alone, and they are counted out as logins are.
+  [[nodiscard]] Status use_scrape_tokens(const std::filesystem::path& file);
+  [[nodiscard]] std::optional<admin::Problem> check_scrape_token(const std::string& token,
+                                                                 const std::string& address);
 
   /// A token for a link, which ends the one before. `who`: for the audit.
   [[nodiscard]] Result<std::string> make_link(const std::string& who, const std::string& reason,

@@ -1,7 +1,9 @@
 #include "server/http/server.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <semaphore>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -47,6 +49,19 @@ std::string cookie_of(const WebRequest& request) {
     left.remove_prefix(end + 1);
   }
   return {};
+}
+
+/// "Authorization: Bearer TOKEN"; empty without one.
+std::string bearer_of(const WebRequest& request) {
+  constexpr std::string_view scheme = "bearer ";
+  const std::string value = request.header("authorization");
+  const bool fits =
+      value.size() > scheme.size() &&
+      std::equal(scheme.begin(), scheme.end(), value.begin(), [](char wanted, char character) {
+        return wanted == character || (character >= 'A' && character <= 'Z' &&
+                                       wanted == static_cast<char>(character - 'A' + 'a'));
+      });
+  return fits ? value.substr(scheme.size()) : std::string();
 }
 
 /// A page of somebody else made a browser send this.
@@ -216,6 +231,12 @@ WebReply Server::Impl::answer(const WebRequest& request) {
 Outcome<Server::Impl::Caller> Server::Impl::caller(const WebRequest& request) {
   if (request.peer.local) {
     return Caller{{request.peer.user, admin::Role::admin, request.peer.text()}, std::nullopt};
+  }
+  // For reading the figures and nothing else: anywhere else such a token is not even looked at.
+  if (const std::string token = bearer_of(request);
+      !token.empty() && request.path == "/metrics" && !changes(request)) {
+    if (auto problem = logins.check_scrape_token(token, request.peer.address)) return *problem;
+    return Caller{{"metrics", admin::Role::viewer, request.peer.text()}, std::nullopt};
   }
   auto known = logins.who(cookie_of(request));
   if (!known) {

@@ -17,8 +17,8 @@ class Logins;
 
 /// Who has not logged in gets nothing but the page's files, the login and /healthz; on the Unix
 /// socket the system says who it is, and the socket's mode who may. What Api::add() knows outside
-/// /api/v1 (/metrics) needs a login as well. Every thread of HTTP is in here; all methods are for
-/// the loop's thread.
+/// /api/v1 (/metrics) needs a login as well, or, for reading /metrics, a token of Logins. Every
+/// thread of HTTP is in here; all methods are for the loop's thread.
 class Server {
  public:
   Server(transport::Loop& loop, admin::Administration& administration, admin::Api& api,

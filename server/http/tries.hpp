@@ -21,6 +21,8 @@ class Tries {
   /// A try begins: it counts as wrong until right(), so that many at once are no way around.
   void tried(const std::string& address, store::Time now);
   void right(const std::string& address, store::Time now);
+  /// Addresses that are remembered; at most limits::addresses_known.
+  [[nodiscard]] std::size_t known() const noexcept { return entries_.size(); }
 
  private:
   struct Entry {

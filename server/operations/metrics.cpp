@@ -194,6 +194,16 @@ void tills_part(Page& page, const admin::State& state, const Totals& totals, adm
   for (const admin::TillView& till : state.tills) {
     states(page, {{"till", till.name}}, till.state, all);
   }
+  page.family("tillbridge_till_state_seconds_total", "counter",
+              "How long a till has been in each state since the server's start.");
+  for (const admin::TillView& till : state.tills) {
+    for (const TillState each : all) {
+      Duration spent = till.times.before.at(static_cast<std::size_t>(each));
+      if (each == till.state) spent += till.times.now;
+      page.sample({{"till", till.name}, {"state", admin::text(each)}},
+                  static_cast<double>(spent.count()) / 1e6);
+    }
+  }
   page.family("tillbridge_till_reconnects_total", "counter",
               "How often a till's connection was lost and its session went on.");
   counts_of_tills(page, state, totals.reconnects());

@@ -6,7 +6,7 @@ import { field, foot, input, openDialog, reason } from './dialog.js';
 import { stickChoice } from './dialogs_map.js';
 import { announce, notify } from './notices.js';
 import { t, tv } from './i18n.js';
-import { fullTime, latency, name, sessionText, stickName, timeElement, visible } from './format.js';
+import { duration, fullTime, latency, name, sessionText, stickName, timeElement, visible } from './format.js';
 import { isOnline, leasesOfTill, mappingsOfTill } from './model.js';
 
 const pad = (n) => String(n).padStart(2, '0');
@@ -94,6 +94,14 @@ export function approveDialog(store, pending) {
 
 const row = (label, content) => content === null || content === undefined || content === '' ? null : [h('dt', label), h('dd', content)];
 
+/** How long it was in each state; the one of now goes on from `state_since`. */
+function times(till) {
+  if (!till.seconds_in) return null;
+  const now = Math.max(0, (Date.now() - new Date(till.state_since)) / 1000);
+  const spent = Object.entries(till.seconds_in).map(([state, seconds]) => [state, seconds + (state === till.state ? now : 0)]).filter(([, seconds]) => seconds > 0);
+  return spent.length === 0 ? null : h('ul.plain', spent.map(([state, seconds]) => h('li', { key: state }, `${t(`till.${state}`)}: ${duration(seconds)}`)));
+}
+
 /** All that is known of a till. */
 export function tillDialog(store, tillName, context) {
   openDialog((dialog) => {
@@ -106,6 +114,7 @@ export function tillDialog(store, tillName, context) {
       body: h('dl.facts-list',
         row(t('till.state'), h(`span.state.state-${till.state}`, icon(till.state), h('span', t(`till.${till.state}`)))),
         row(t('till.sticks'), mapped.length ? h('ul.plain', mapped.map((mapping) => h('li', { key: mapping.id }, name(stickName(store.sticks.get(mapping.stick) ?? { id: mapping.stick })), leases.some((lease) => lease.stick === mapping.stick) && h('span.tag', t('map.in_use')), mapping.source === 'file' && h('span.tag', icon('lock'), t('mapping.file'))))) : t('till.no_stick')),
+        row(t('till.times'), times(till)),
         session && row(t('session'), [name(sessionText(session)), session.client_name && h('span.muted', ' · ', name(session.client_name))]),
         session?.software && row(t('till.software'), name(session.software)),
         row(t('till.address'), till.address && name(till.address, 'mono')),

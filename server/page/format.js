@@ -55,8 +55,10 @@ export const fullTime = (text) => text ? new Intl.DateTimeFormat(locale(), { dat
 export const timeElement = (text, options) => h('time', { datetime: text, title: fullTime(text) }, time(text, options));
 
 /** "3 hours", of the time since then. */
-export function age(text) {
-  const s = Math.max(0, (Date.now() - new Date(text)) / 1000);
+export const age = (text) => duration(Math.max(0, (Date.now() - new Date(text)) / 1000));
+
+/** "3 hours", of seconds. */
+export function duration(s) {
   const [value, unit] = s < 90 ? [s, 'second'] : s < 5400 ? [s / 60, 'minute'] : s < 129600 ? [s / 3600, 'hour'] : [s / 86400, 'day'];
   return new Intl.NumberFormat(locale(), { style: 'unit', unit, unitDisplay: 'long', maximumFractionDigits: 0 }).format(value);
 }

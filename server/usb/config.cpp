@@ -103,6 +103,7 @@ class Reader {
     ConfigTable table(*found, "[admin]", problems_);
     if (auto address = listen_address(table)) config_.admin.listen = std::move(*address);
     path(table, "socket", config_.admin.socket);
+    path(table, "metrics_token_file", config_.admin.metrics_token_file);
     table.finish();
   }
 

@@ -53,6 +53,8 @@ struct Config {
   struct Admin {
     ListenAddress listen{"0.0.0.0", default_admin_port};     ///< HTTPS
     std::filesystem::path socket = "/run/tillbridge/admin";  ///< a Unix socket
+    /// Tokens that may read /metrics, a line each; empty: nobody but logins.
+    std::filesystem::path metrics_token_file;
     bool operator==(const Admin&) const = default;
   };
 

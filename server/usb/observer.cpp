@@ -24,6 +24,8 @@ std::string_view text(LeaseEnd end) {
       return "refused";
     case LeaseEnd::revoked:
       return "revoked";
+    case LeaseEnd::expired:
+      return "expired";
     case LeaseEnd::failed:
       return "failed";
     case LeaseEnd::server_restarts:
@@ -44,6 +46,8 @@ std::string_view text(TillEnd end) {
       return "taken_over";
     case TillEnd::revoked:
       return "revoked";
+    case TillEnd::expired:
+      return "expired";
     case TillEnd::turned_out:
       return "turned_out";
     case TillEnd::server_restarts:

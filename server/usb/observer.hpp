@@ -33,6 +33,7 @@ enum class LeaseEnd : std::uint8_t {
   mapping_changed,  ///< the stick belongs to another till now, or to none
   refused,          ///< the stick is refused now
   revoked,          ///< the till's certificate was
+  expired,          ///< the till's certificate has ended
   failed,           ///< the conversation broke the protocol, or the stick could not be opened
   server_stopped,
   server_restarts  ///< it is to go on as soon as the server is back
@@ -46,6 +47,7 @@ enum class TillEnd : std::uint8_t {
   lost,
   taken_over,
   revoked,
+  expired,  ///< its certificate has ended
   turned_out,
   server_stopped,
   server_restarts

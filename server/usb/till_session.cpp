@@ -53,6 +53,8 @@ LeaseEnd lease_end(TillEnd how) {
       return LeaseEnd::taken_over;
     case TillEnd::revoked:
       return LeaseEnd::revoked;
+    case TillEnd::expired:
+      return LeaseEnd::expired;
     case TillEnd::turned_out:
       return LeaseEnd::failed;
     case TillEnd::server_restarts:
@@ -80,7 +82,8 @@ TillSession::TillSession(transport::Loop& loop, StickRegistry& registry,
       close_timer_(loop),
       hello_timer_(loop),
       grace_timer_(loop),
-      claimant_({TillIdentity::Kind::certificate, till.name, till.fingerprint}) {
+      claimant_({TillIdentity::Kind::certificate, till.name, till.fingerprint}),
+      certificate_end_(till.certificate_end) {
   certificates_.insert(till.fingerprint);
   endpoint_.measure_every(measure_every);
   hello_timer_.arm(loop_.now() + hello_within,
@@ -296,6 +299,7 @@ void TillSession::renew(const link::Renew& message) {
   log::info("till " + name_ + ": its certificate is renewed", about());
   certificates_.insert(renewal->fingerprint);
   claimant_.till.fingerprint = renewal->fingerprint;
+  certificate_end_ = renewal->end;
   endpoint_.send_control(link::Renewed{renewal->certificate}, loop_.now());
 }
 

@@ -41,6 +41,7 @@ class TillSession {
   struct Renewal {
     Bytes certificate;        ///< DER
     std::string fingerprint;  ///< SHA-256, lower-case hex
+    std::chrono::system_clock::time_point end;
   };
   struct Events {
     /// The till said Hello for the first time: the moment to end older connections of the same
@@ -95,6 +96,10 @@ class TillSession {
   /// It opened the session with this certificate, or renewed it to this one since.
   [[nodiscard]] bool belongs_to(const std::string& fingerprint) const {
     return certificates_.contains(fingerprint);
+  }
+  /// Of its newest certificate.
+  [[nodiscard]] std::chrono::system_clock::time_point certificate_end() const noexcept {
+    return certificate_end_;
   }
   [[nodiscard]] bool greeted() const noexcept { return greeted_; }
   /// Its hello says that it only examines the way here.
@@ -185,6 +190,7 @@ class TillSession {
   bool reading_paused_ = false;
   Claimant claimant_;
   std::set<std::string> certificates_;  ///< fingerprints; the newest is the claimant's
+  std::chrono::system_clock::time_point certificate_end_;
   std::map<link::StreamId, Grant> grants_;
   link::StreamId next_stream_ = 1;
   std::set<StayId> given_back_;

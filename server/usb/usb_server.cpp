@@ -16,9 +16,9 @@ namespace tillbridge::server {
 namespace {
 
 constexpr Duration stop_within = std::chrono::seconds(3);
-/// A till that was offered a stick takes it at once. After this long one that waits for the same
-/// stick gets it.
-constexpr Duration offer_within = std::chrono::seconds(30);
+/// Certificates end by the clock on the wall, which may be set while the loop sleeps.
+constexpr Duration certificates_looked_at_every = std::chrono::seconds(60);
+constexpr Duration certificates_looked_at_after = std::chrono::milliseconds(10);
 
 std::string count_text(std::size_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
@@ -31,7 +31,8 @@ UsbServer::UsbServer(transport::Loop& loop, Config config)
       config_(std::move(config)),
       registry_(loop),
       offer_timer_(loop),
-      stop_timer_(loop) {}
+      stop_timer_(loop),
+      certificate_timer_(loop) {}
 
 UsbServer::~UsbServer() = default;
 
@@ -242,6 +243,32 @@ void UsbServer::begin_session(std::unique_ptr<transport::Stream> stream, const B
             return own_->renew(till, request);
           }});
   (*place)->attach(std::move(stream), first_bytes);
+  look_at_certificates();
+}
+
+// The handshake lets nobody in whose certificate has ended; a session that outlives its certificate
+// would be a way around that. One that is renewed in time never gets here.
+void UsbServer::look_at_certificates() {
+  const auto now = clock_();
+  auto next = now + certificates_looked_at_every;
+  for (const auto& till : tills_) {
+    if (till->closing()) continue;
+    if (till->certificate_end() > now) {
+      next = std::min(next, till->certificate_end());
+      continue;
+    }
+    log::warning("till " + log::printable(till->till().name) + " at " + till->address() +
+                     " is cut off: its certificate has ended",
+                 {{}, till->till().name});
+    till->close(TillEnd::expired,
+                "the certificate of this till has ended; pair it anew (tillbridge till add " +
+                    log::printable(till->till().name) +
+                    " on the USB server), or give it a new one of its authority");
+  }
+  if (tills_.empty()) return;
+  certificate_timer_.arm(loop_.now() + std::max(std::chrono::duration_cast<Duration>(next - now),
+                                                certificates_looked_at_after),
+                         [this] { look_at_certificates(); });
 }
 
 // A mapping to this very certificate would not fit the next one.
@@ -390,6 +417,7 @@ void UsbServer::hand_out() {
   offer_timer_.cancel();
   if (stopped_) return;
   const bool draining = registry_.rules().draining;
+  std::optional<Instant> look_again;
   SessionsByName sessions;
   for (const auto& till : tills_) {
     if (till->greeted() && !till->closing()) sessions.emplace(till->till().name, till.get());
@@ -405,13 +433,15 @@ void UsbServer::hand_out() {
       return item.second->session() == stick->offer->session;
     });
     if (holder == end || first_for(*stick, sessions, holder->second) == nullptr) continue;
-    if (loop_.now() >= stick->offer->since + offer_within) {
+    const Instant until = stick->offer->since + offers_lie_;
+    if (loop_.now() >= until) {
       holder->second->retract(stick->stay,
                               "it was offered and not taken, and another till waits for it");
-    } else {
-      offer_timer_.arm(loop_.now() + offer_within, [this] { refresh(); });
+    } else if (!look_again || until < *look_again) {
+      look_again = until;
     }
   }
+  if (look_again) offer_timer_.arm(*look_again, [this] { refresh(); });
 }
 
 TillSession* UsbServer::first_for(const PresentStick& stick, const SessionsByName& sessions,
@@ -447,6 +477,8 @@ void UsbServer::reload() {
   if (!(fresh->link == config_.link)) restart_for("[link]");
   if (!(fresh->authority == config_.authority)) restart_for("[authority]");
   if (!(fresh->state == config_.state)) restart_for("[state]");
+  config_.admin.metrics_token_file = std::move(fresh->admin.metrics_token_file);
+  fresh->admin.metrics_token_file = config_.admin.metrics_token_file;
   if (!(fresh->admin == config_.admin)) restart_for("[admin]");
   if (fresh->usbip_listen != config_.usbip_listen) restart_for("[usbip]");
   if (fresh->libusb != config_.libusb) restart_for("[libusb]");

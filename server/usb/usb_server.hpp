@@ -2,6 +2,7 @@
 // and what happens when the configuration changes or the process is told to end.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "channel/bytes/result.hpp"
@@ -72,6 +74,12 @@ class UsbServer {
   void on_rules(std::function<void(Rules)> changed) { rules_changed_ = std::move(changed); }
   /// Replaces the rules; sessions of certificates that are revoked now are cut at once.
   void apply(Rules rules);
+  /// What time it is, instead of the system's clock; before start().
+  void tell_time_by(std::function<std::chrono::system_clock::time_point()> clock) {
+    clock_ = std::move(clock);
+  }
+  /// How long a stick that was offered lies there while another till wants it too.
+  void offers_lie(Duration longest) { offers_lie_ = longest; }
   /// Ends every session of this till at once.
   void cut(const std::string& till, TillEnd how, const std::string& reason);
   /// Reads the configuration file again. Mapping, allow-list and log level take effect at once, in
@@ -115,6 +123,7 @@ class UsbServer {
   /// The session of the same till, as a person reads it, that one which only examines must leave
   /// alone; empty: there is none.
   [[nodiscard]] std::string session_beside(const TillSession& examining) const;
+  void look_at_certificates();
   void refresh();
   void hand_out();
   using SessionsByName = std::multimap<std::string_view, TillSession*>;
@@ -138,7 +147,12 @@ class UsbServer {
   std::list<std::unique_ptr<TillSession>> tills_;
   std::list<std::unique_ptr<UsbipConnection>> usbip_clients_;
   std::unique_ptr<transport::Acceptor> link_acceptor_, usbip_acceptor_;
-  transport::Timer offer_timer_, stop_timer_;
+  /// A till that was offered a stick takes it at once.
+  Duration offers_lie_ = std::chrono::seconds(30);
+  transport::Timer offer_timer_, stop_timer_, certificate_timer_;
+  std::function<std::chrono::system_clock::time_point()> clock_ = [] {
+    return std::chrono::system_clock::now();
+  };
   std::function<void()> stopped_;
 };
 

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -80,6 +81,36 @@ def test_metrics(c):
         assert checked.returncode == 0 and not checked.stdout and not checked.stderr, checked
     status, _, text = get(c, "/healthz")
     assert status == 200 and json.loads(text) == {"status": "ok"}, text
+
+
+def test_prometheus_reads_with_a_token(c):
+    tokens = c.directory / "metrics.token"
+    tokens.touch(mode=0o600)
+    tokens.write_text("0123456789abcdef\n")
+    c.certificates("kasse-01")
+    server = c.usb_server([SIMULATED], [MAP], f'metrics_token_file = "{tokens}"')  # still in [admin]
+    port = int(server.wait_for(r"listening for administrators on \S+:(\d+)").group(1))
+
+    def scrape(token, path="/metrics"):
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=ssl._create_unverified_context())
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        return answer.status, text
+
+    status, text = scrape("0123456789abcdef")
+    assert status == 200 and exposition.Page(text).value("tillbridge_stick_state", stick=STICK, state="free") == 1, status
+    assert scrape("0123456789abcdef", "/api/v1/state")[0] == 401 and scrape("fedcba9876543210")[0] == 401
+    # Changed, and then broken: whoever reads the log knows, and nobody gets in.
+    tokens.write_text("fedcba9876543210\n")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("configuration read again")
+    assert scrape("fedcba9876543210")[0] == 200 and scrape("0123456789abcdef")[0] == 401
+    tokens.chmod(0o644)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("nobody can read /metrics with a token: .*everybody may read")
+    assert scrape("fedcba9876543210")[0] == 401
 
 
 def test_alerts_reach_a_webhook_and_a_command_once(c):

@@ -132,8 +132,9 @@ class ShopWithBus(Shop):
         config = self.c.file("bus.toml", "\n".join([control, *tables("simulated", [stick]), ""]))
         self.bus = self.c.start("usb_bus", [self.c.build / "tests/fault/usb_bus", config, folder])
         port = self.bus.wait_for(r"usb_bus on 127.0.0.1:(\d+)").group(1)
-        prefix = [*mounted(folder, "/sys/bus"), "env", f"LD_LIBRARY_PATH={self.c.build}/tests/fault/libusb", f"TILLBRIDGE_USB_BUS={port}"]
-        server = self.c.usb_server([], maps, link=link, prefix=prefix)
+        command = [*mounted(folder, "/sys/bus"), "env", f"LD_LIBRARY_PATH={self.c.build}/tests/fault/libusb",
+                   f"TILLBRIDGE_USB_BUS={port}", self.c.build / "server/usb/tillbridged"]
+        server = self.c.usb_server([], maps, link=link, command=command)
         # Whoever starts it again starts it where the till looks for it.
         server.config.write_text(server.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{server.port}", 1))
         return server

@@ -176,16 +176,16 @@ class Chain:
         path.write_text(text)
         return path
 
-    def usb_server(self, sticks, maps, extra="", name="tillbridged", link="", prefix=()):
+    def usb_server(self, sticks, maps, extra="", name="tillbridged", link="", command=None):
         """tillbridged with these [[simulated]] and [[map]] tables (lists of dicts), and with lines for [link]; listens on a free
         loopback port. With the certificates that certificates() made, if any; otherwise with its own alone, and tills have to
-        pair. `prefix`: a command that starts it."""
+        pair. `command`: what starts it, if not the program alone as this user."""
         pki = self.directory / "pki"
         files = [f'certificate = "{pki}/server.crt"', f'key = "{pki}/server.key"', f'authority = "{pki}/authority.crt"']
         config = self.file(f"{name}.toml", "\n".join([
             "[link]", 'listen = "127.0.0.1:0"', *(files if pki.exists() else []), link, *self.state_tables(name), extra,
             *tables("simulated", sticks), *tables("map", maps), ""]))
-        server = self.start(name, [*prefix, self.build / "server/usb/tillbridged", "--config", config])
+        server = self.start(name, [*(command or [self.build / "server/usb/tillbridged"]), "--config", config])
         server.config = config
         server.port = int(server.wait_for(r"listening for tills on \S+:(\d+)").group(1))
         return server

@@ -3,6 +3,8 @@
 import glob
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import time
 
@@ -69,7 +71,7 @@ class Session:
         self.directory.mkdir(exist_ok=True)
         self.chain = chain.Chain(build, directory=self.directory)
         self.chain.certificates(self.TILL)
-        self.server = self.terminal = self.client = None
+        self.server = self.terminal = self.client = self.server_command = None
 
     def __enter__(self):
         self.chain.__enter__()
@@ -83,10 +85,35 @@ class Session:
         return wait_until(lambda: next((path for path, (v, p, _, vhci) in usb_devices().items() if (v, p) == (vid, pid) and not vhci),
                                        None), f"the guest's kernel does not show the stick {vid_pid}")
 
+    def install(self):
+        """What the packages put into a system, where they put it; from now on tillbridged runs as its unit says. Returns its
+        user. There is no systemd here: what the unit says of user and capabilities is carried out by setpriv."""
+        packaging = chain.SOURCE / "packaging"
+        unit = (packaging / "systemd/tillbridged.service").read_text()
+        user = re.search(r"^User=(.+)$", unit, re.MULTILINE).group(1)
+        for line in ("CapabilityBoundingSet=", "AmbientCapabilities=", "NoNewPrivileges=yes"):
+            assert f"\n{line}\n" in unit, f"the unit does not say {line}"
+        for rules in sorted((packaging / "udev").glob("*.rules")):
+            shutil.copy(rules, "/usr/lib/udev/rules.d")
+        subprocess.run(["udevadm", "control", "--reload"], check=True)
+        program = pathlib.Path("/usr/sbin/tillbridged")
+        program.touch()
+        subprocess.run(["mount", "--bind", self.chain.build / "server/usb/tillbridged", program], check=True)
+        pki = self.directory / "pki"
+        for path in (self.directory, pki, pki / "server.crt", pki / "server.key", pki / "authority.crt"):
+            shutil.chown(path, user, user)
+        self.server_command = [*self.as_user(user), program]
+        return user
+
+    @staticmethod
+    def as_user(user):
+        return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all",
+                "--ambient-caps=-all", "--no-new-privs"]
+
     def hold_stick(self, stick, extra="", terminal=(), kind="vhci"):
         """tillbridged, terminal server and thin client, with `stick` (VID:PID:SERIAL) mapped to the till."""
         self.stick_of_machine(stick)
-        self.server = self.chain.usb_server([], [{"stick": stick, "till": self.TILL}], extra)
+        self.server = self.chain.usb_server([], [{"stick": stick, "till": self.TILL}], extra, command=self.server_command)
         self.note(f"tillbridged runs; {stick} is mapped to {self.TILL}")
         self.connect(self.chain.till_config(self.TILL, self.server.port), terminal=terminal, kind=kind)
 

@@ -18,7 +18,7 @@ export function stick(n, more = {}) {
 }
 
 export const till = (name, more = {}) => ({ name, label: '', state: 'connected', address: '10.20.0.17:50512', last_seen: ago(0), session: { user: 'verkauf', domain: 'LADEN', terminal_server: 'TS01', client_name: name.slice(0, 15).toUpperCase(), software: 'tillbridge 0.1.0' },
-  certificate: { fingerprint: '3c9a1f0e77d2b6c4a5e8912f3c9a1f0e77d2b6c4a5e8912f3c9a1f0e77d2b6c4', not_after: ago(-60 * 24 * 71), days_left: 71, revoked: false }, rtt_us: 410, mappings: [], note: '', ...more });
+  certificate: { fingerprint: '3c9a1f0e77d2b6c4a5e8912f3c9a1f0e77d2b6c4a5e8912f3c9a1f0e77d2b6c4', not_after: ago(-60 * 24 * 71), days_left: 71, revoked: false }, rtt_us: 410, state_since: ago(42), seconds_in: { connected: 86400.5, resuming: 12.25, lost: 0, away: 3600, never_seen: 0, revoked: 0 }, mappings: [], note: '', ...more });
 
 export const mapping = (id, stickId, tillName, more = {}) => ({ id, stick: stickId, till: tillName, user: '', terminal_server: '', position: id, source: 'admin', reset: 'soften', pipeline: true, created: ago(5000), created_by: 'anna', reason: '', active: true, ...more });
 

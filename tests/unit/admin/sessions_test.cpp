@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "admin_bench.hpp"
+#include "server/admin/state_clock.hpp"
 #include "server/simulator/factory.hpp"
 #include "tests/unit/server/lent_source.hpp"
 
@@ -81,6 +82,26 @@ TEST_F(SessionsTest, TheFirstMappingWhoseTillIsThereGetsTheStickAndKeepsIt) {
   first = connected("kasse-01");
   EXPECT_TRUE(first->granted.empty());
   EXPECT_THAT(first->nothing.back(), HasSubstr("is offered to till kasse-02"));
+}
+
+TEST_F(SessionsTest, AnOfferThatNobodyTakesIsForTheNextAfterAWhile) {
+  start();
+  usb_->offers_lie(std::chrono::hours(1));
+  auto first = connected("kasse-01");
+  auto second = connected("kasse-02");
+  map(stick_a, "kasse-01");
+  map(stick_a, "kasse-02", {{"also", true}});
+  ASSERT_TRUE(until([&] { return first->granted.size() == 1; }));
+  settle();
+  EXPECT_TRUE(second->granted.empty()) << "the first has its time";
+  usb_->offers_lie(std::chrono::milliseconds(1));
+  good("PATCH", "/mappings/2", {{"pipeline", false}});  // all are looked at
+  ASSERT_TRUE(until([&] { return second->granted.size() == 1; }));
+  ASSERT_EQ(first->revoked.size(), 1U);
+  EXPECT_THAT(first->revoked[0].reason, HasSubstr("offered and not taken"));
+  settle();
+  EXPECT_EQ(first->granted.size(), 1U) << "not round in circles";
+  ASSERT_TRUE(import(*second));
 }
 
 TEST_F(SessionsTest, ConditionsOnTheSession) {
@@ -238,6 +259,61 @@ TEST_F(SessionsTest, SticksAreKnownWhenTheyAreGone) {
   EXPECT_FALSE(gone.at("present").get<bool>());
   EXPECT_NE(gone.at("last_seen"), Json());
   EXPECT_EQ(gone.at("mappings").size(), 1U);
+}
+
+TEST(StateClock, CountsEachMomentOnce) {
+  StateClock clock;
+  const Instant begin{std::chrono::hours(5)};
+  const Time wall = std::chrono::system_clock::now();
+  const auto at = [&](int seconds) { return begin + std::chrono::seconds(seconds); };
+  const auto in = [](const TillTimes& times, TillState state) {
+    return times.before.at(static_cast<std::size_t>(state)) / std::chrono::seconds(1);
+  };
+  EXPECT_EQ(clock.times(begin).now, Duration(0));
+  clock.enter(TillState::away, begin, wall);
+  clock.enter(TillState::connected, at(10), wall + std::chrono::seconds(10));
+  clock.enter(TillState::connected, at(12), wall + std::chrono::seconds(12));
+  EXPECT_EQ(clock.times(at(15)).now, std::chrono::seconds(5));
+  EXPECT_EQ(clock.times(at(15)).since, wall + std::chrono::seconds(10));
+  clock.enter(TillState::resuming, at(40), wall);
+  clock.enter(TillState::connected, at(43), wall);
+  clock.enter(TillState::resuming, at(50), wall);
+  clock.enter(TillState::lost, at(110), wall);
+  const TillTimes times = clock.times(at(120));
+  EXPECT_EQ(in(times, TillState::away), 10);
+  EXPECT_EQ(in(times, TillState::connected), 30 + 7);
+  EXPECT_EQ(in(times, TillState::resuming), 3 + 60);
+  EXPECT_EQ(in(times, TillState::lost), 0);
+  EXPECT_EQ(times.now, std::chrono::seconds(10));
+}
+
+TEST_F(SessionsTest, ACertificateThatEndsTakesItsSessionWithIt) {
+  start();
+  const auto end = server::test::Certificates::get().end("kasse-01");
+  auto time = end - std::chrono::milliseconds(1);
+  int looks = 0;
+  usb_->tell_time_by([&] {
+    ++looks;
+    return time;
+  });
+  auto kasse = connected("kasse-01");
+  map(stick_a, "kasse-01");
+  ASSERT_TRUE(until([&] { return kasse->granted.size() == 1; }));
+  ASSERT_TRUE(import(*kasse));
+  ASSERT_TRUE(until([&] { return looks > 1; }));  // by itself, at the end and not a minute later
+  EXPECT_FALSE(kasse->goodbye);
+  time = end;
+  ASSERT_TRUE(until([&] { return kasse->goodbye.has_value(); }));
+  EXPECT_THAT(*kasse->goodbye, HasSubstr("certificate of this till has ended; pair it anew"));
+  EXPECT_EQ(bench_.logged("is cut off: its certificate has ended"), 1U);
+  settle();
+  EXPECT_EQ(find("tills", "kasse-01").at("state"), "away");
+  EXPECT_EQ(find("sticks", stick_a).at("state"), "free");
+  EXPECT_EQ(store_->leases({})->at(0).why, "expired");
+  const Json left = audit("&kind=till_left").at(0);
+  EXPECT_EQ(left.at("till"), "kasse-01");
+  EXPECT_THAT(left.dump(), HasSubstr("expired"));
+  EXPECT_THAT(left.dump(), HasSubstr("has ended"));
 }
 
 TEST_F(SessionsTest, ARevokedTillIsCutAtOnceAndNotLetInAgain) {

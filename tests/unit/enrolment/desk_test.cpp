@@ -439,14 +439,38 @@ TEST_F(DeskTest, AForeignAndAnExpiredCertificateAreRefused) {
 // --- renewal
 
 TEST_F(DeskTest, ACertificateIsRenewedInARunningSessionAndTheSessionGoesOnWithEither) {
+  stop();
+  life_ = std::chrono::hours(1);
+  start();
   const auto files = paired("kasse-07", serial);
+  stop();
+  life_ = limits::till_life;
+  start();
+  const auto begun = std::chrono::system_clock::now();
+  auto time = begun;
+  int looks = 0;
+  usb_->tell_time_by([&] {
+    ++looks;
+    return time;
+  });
   auto one = till(files);
   ASSERT_TRUE(one->connect_and_import());
   ASSERT_TRUE(one->welcome.at(0).renews);
   const auto stream = one->granted.front().stream;
+  const auto alarmed = [&] {
+    const auto alarms = admin_->state().alarms;
+    return std::any_of(alarms.begin(), alarms.end(), [](const admin::Alarm& alarm) {
+      return alarm.kind == "certificate_ending" && alarm.till == "kasse-07" &&
+             alarm.text.find(" ends on ") != std::string::npos;
+    });
+  };
+  bench_.run_what_is_due();
+  EXPECT_TRUE(alarmed()) << "an hour is left";
   const auto key = pairing::TillKey::make();
   one->say(link::Renew{key.request("somebody else")});
   ASSERT_TRUE(bench_.run_until([&] { return !one->renewed.empty(); })) << bench_.log_text();
+  bench_.run_what_is_due();
+  EXPECT_FALSE(alarmed());
   EXPECT_TRUE(one->revoked.empty());
   EXPECT_TRUE(one->inquiry(stream)) << "its stick never left it";
   const auto facts = pairing::facts_of(one->renewed[0].certificate);
@@ -470,6 +494,13 @@ TEST_F(DeskTest, ACertificateIsRenewedInARunningSessionAndTheSessionGoesOnWithEi
     EXPECT_TRUE(one->resumed.back());
     EXPECT_TRUE(one->inquiry(stream));
   }
+  // Its session is not cut when the older one ends.
+  time = begun + std::chrono::hours(2);
+  const int before = looks;
+  auto other = till(files);  // somebody connects: all are looked at
+  ASSERT_TRUE(bench_.run_until([&] { return looks > before; }));
+  bench_.run_what_is_due();
+  EXPECT_FALSE(one->goodbye);
   // Revoking the till ends both.
   ASSERT_TRUE(admin_->revoke_till(by_admin, "kasse-07").ok());
   for (const auto& either : {fresh, files}) {

@@ -2,6 +2,7 @@
 #include "server/http/logins.hpp"
 
 #include <gmock/gmock.h>
+#include <sqlite3.h>
 
 #include "server/http/limits.hpp"
 #include "server/http/tries.hpp"
@@ -84,10 +85,9 @@ TEST_F(LoginsTest, ASessionEndsWhenNobodyUsesItAndWhenItIsOld) {
 
   const auto again = log_in("anna", password);
   ASSERT_TRUE(again.ok());
-  for (Time end = now_ + limits::session_whole; now_ + hours(3) < end; now_ += hours(3)) {
+  for (const Time end = now_ + limits::session_whole; now_ < end; now_ += hours(3)) {
     ASSERT_TRUE(logins_->who(again->cookie));
   }
-  now_ += hours(3);
   EXPECT_FALSE(logins_->who(again->cookie));
 }
 
@@ -155,6 +155,31 @@ TEST_F(LoginsTest, ALinkIsGoodOnceAndNotForever) {
   }
 }
 
+TEST_F(LoginsTest, ALinkIsUsedUpWithWhatItMakesOrNotAtAll) {
+  begin();
+  const auto token = logins_->make_link("system", "", minutes(15));
+  const auto in_database = [&](const char* sql) {
+    stop();
+    sqlite3* database = nullptr;
+    ASSERT_EQ(sqlite3_open((state_ / "tillbridge.db").c_str(), &database), SQLITE_OK);
+    EXPECT_EQ(sqlite3_exec(database, sql, nullptr, nullptr, nullptr), SQLITE_OK);
+    EXPECT_EQ(sqlite3_close(database), SQLITE_OK);
+    begin();
+  };
+  for (const char* row : {"DELETE ON settings", "INSERT ON users"}) {
+    in_database(("CREATE TRIGGER broken BEFORE " + std::string(row) +
+                 " BEGIN SELECT RAISE(ABORT, 'broken'); END")
+                    .c_str());
+    EXPECT_FALSE(logins_->open_link(*token, "anna", password, address).ok()) << row;
+    EXPECT_TRUE(logins_->nobody_yet()) << row;
+    EXPECT_THAT(audit_kinds(), Not(Contains("user_added")));
+    in_database("DROP TRIGGER broken");
+    EXPECT_FALSE(logins_->check_link(*token, address)) << row;
+  }
+  ASSERT_TRUE(logins_->open_link(*token, "anna", password, address).ok());
+  EXPECT_TRUE(logins_->check_link(*token, address));
+}
+
 TEST_F(LoginsTest, WhatChangesWhileAPasswordIsLookedAtCounts) {
   begin();
   (void)first();
@@ -176,6 +201,12 @@ TEST_F(LoginsTest, WhoIsWrongTooOftenWaits) {
   EXPECT_EQ(logins_->begin("anna", guesser).problem().status, 429);
   EXPECT_EQ(logins_->check_link("guess", guesser)->status, 429);
   EXPECT_TRUE(logins_->begin("anna", address).ok());  // others do not
+  const std::string other = "198.51.100.10";
+  for (std::size_t count = 0; count < limits::wrong_passwords; ++count) {
+    EXPECT_EQ(logins_->check_link("guess", other)->status, 401);
+  }
+  EXPECT_EQ(logins_->check_link("guess", other)->status, 429);
+  EXPECT_EQ(logins_->begin("anna", other).problem().status, 429);
   now_ += limits::lockout;
   EXPECT_TRUE(log_in("anna", password, guesser).ok());
   EXPECT_THAT(audit_kinds(), Contains("login_refused"));
@@ -202,6 +233,7 @@ TEST(Tries, AreCountedForAWholeNetworkAndInTotal) {
     tries.tried("a" + std::to_string(count), now);
   }
   EXPECT_TRUE(tries.wait("203.0.113.1", now));
+  EXPECT_LE(tries.known(), limits::addresses_known);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // alarm.
 #include <array>
 #include <condition_variable>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -11,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -251,10 +253,25 @@ TEST(AlertCommand, StopEndsARunningOne) {
   EXPECT_FALSE(status.ok());
 }
 
-/// Answers one request after the other on loopback, and keeps what it got.
+using Ssl = std::unique_ptr<SSL, void (*)(SSL*)>;
+
+/// Answers one request after the other on loopback, and keeps what it got. With TLS if it is given
+/// the name of a certificate.
 class Receiver {
  public:
-  Receiver() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit Receiver(const std::string& certificate = {})
+      : socket_(::socket(AF_INET, SOCK_STREAM, 0)), context_(nullptr, &SSL_CTX_free) {
+    if (!certificate.empty()) {
+      ::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to clients that have turned away
+      const auto& pki = server::test::Certificates::get();
+      context_.reset(SSL_CTX_new(TLS_server_method()));
+      EXPECT_EQ(
+          SSL_CTX_use_certificate_chain_file(context_.get(), pki.certificate(certificate).c_str()),
+          1);
+      EXPECT_EQ(SSL_CTX_use_PrivateKey_file(context_.get(), pki.key(certificate).c_str(),
+                                            SSL_FILETYPE_PEM),
+                1);
+    }
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -293,10 +310,17 @@ class Receiver {
     for (;;) {
       const int connection = ::accept(socket_, nullptr, nullptr);
       if (connection < 0) return;
+      const Ssl ssl(context_ ? SSL_new(context_.get()) : nullptr, &SSL_free);
+      if (ssl) SSL_set_fd(ssl.get(), connection);
+      if (ssl && SSL_accept(ssl.get()) != 1) {
+        ::close(connection);
+        continue;
+      }
       std::string request;
       std::array<char, 4096> buffer{};
       while (request.find("}") == std::string::npos) {
-        const ssize_t size = ::read(connection, buffer.data(), buffer.size());
+        const ssize_t size = ssl ? SSL_read(ssl.get(), buffer.data(), buffer.size())
+                                 : ::read(connection, buffer.data(), buffer.size());
         if (size <= 0) break;
         request.append(buffer.data(), static_cast<std::size_t>(size));
       }
@@ -306,11 +330,17 @@ class Receiver {
         got_ = std::move(request);
         answer = answer_;
       }
-      (void)::write(connection, answer.data(), answer.size());
+      if (ssl) {
+        (void)SSL_write(ssl.get(), answer.data(), static_cast<int>(answer.size()));
+        (void)SSL_shutdown(ssl.get());
+      } else {
+        (void)!::write(connection, answer.data(), answer.size());
+      }
       ::close(connection);
     }
   }
   int socket_;
+  std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context_;
   mutable std::mutex mutex_;  // of the two below
   std::string answer_ = "HTTP/1.1 204 No Content\r\n\r\n";
   std::string got_;
@@ -342,6 +372,46 @@ TEST(AlertWebhook, PostsJson) {
   EXPECT_TRUE(sender->send(alert("a")).ok()) << "an endless answer is not read to its end";
   receiver.answers({});
   EXPECT_EQ(sender->send(alert("a")).error().code, ErrorCode::unavailable);
+}
+
+TEST(AlertWebhook, HttpsIsForWhomItTrustsAndCarriesTheToken) {
+  const auto& pki = server::test::Certificates::get();
+  const server::test::TemporaryFolder folder;
+  Receiver receiver("server");
+  server::Config::Alert settings;
+  settings.webhook = "https://127.0.0.1:" + std::to_string(receiver.port) + "/hook";
+  settings.time_limit = std::chrono::seconds(5);
+  settings.token_file = folder / "hook.token";
+  server::test::write_file(settings.token_file, "open sesame\nand not this\n");
+
+  // Neither the system's authorities nor another one know it.
+  for (const auto& authority :
+       {std::filesystem::path(), pki.certificate("stranger").parent_path() / "authority.crt"}) {
+    settings.authority = authority;
+    EXPECT_EQ(make_webhook(settings)->send(alert("a")).error().code, ErrorCode::unavailable);
+  }
+  EXPECT_EQ(receiver.got(), "") << "no token before it is known who it is";
+  settings.authority = pki.authority();
+  const auto sender = make_webhook(settings);
+  const Status status = sender->send(alert("a"));
+  ASSERT_TRUE(status.ok()) << status.error().message;
+  EXPECT_THAT(receiver.got(), StartsWith("POST /hook HTTP/1.1\r\n"));
+  EXPECT_THAT(receiver.got(), HasSubstr("Authorization: Bearer open sesame\r\n"));
+  EXPECT_THAT(receiver.got(), HasSubstr(R"("event":"raised")"));
+
+  server::test::write_file(settings.token_file, "another\n");
+  ASSERT_TRUE(sender->send(alert("a", false)).ok());
+  EXPECT_THAT(receiver.got(), HasSubstr("Authorization: Bearer another\r\n"));
+  EXPECT_THAT(receiver.got(), HasSubstr(R"("event":"cleared")"));
+  std::filesystem::remove(settings.token_file);
+  EXPECT_EQ(sender->send(alert("a")).error().code, ErrorCode::io);
+
+  // The same authority, but another name.
+  Receiver other("kasse-02");
+  settings.token_file.clear();
+  settings.webhook = "https://127.0.0.1:" + std::to_string(other.port) + "/hook";
+  EXPECT_EQ(make_webhook(settings)->send(alert("a")).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(other.got(), "");
 }
 
 }  // namespace

@@ -92,6 +92,32 @@ TEST_F(MetricsTest, CountsWhatHappensAndNeverForgetsIt) {
   ASSERT_TRUE(until([&] { return find("tills", "kasse-01").at("state") == "connected"; }));
   EXPECT_EQ(value(page(), "tillbridge_till_reconnects_total{till=\"kasse-01\"}"), 1);
 
+  // Each moment is counted in one state.
+  const auto spent = [&] {
+    std::map<std::string, double> all;
+    const std::string now = page();
+    for (const char* word : {"connected", "resuming", "lost", "away", "never_seen", "revoked"}) {
+      all[word] = value(now, "tillbridge_till_state_seconds_total{till=\"kasse-01\",state=\"" +
+                                 std::string(word) + "\"}");
+    }
+    return all;
+  };
+  const auto first = spent();
+  EXPECT_GT(first.at("connected"), 0);
+  EXPECT_GT(first.at("resuming"), 0);
+  EXPECT_GT(first.at("away"), 0);
+  EXPECT_EQ(first.at("lost") + first.at("revoked") + first.at("never_seen"), 0);
+  const Json shown = find("tills", "kasse-01");
+  EXPECT_EQ(shown.at("seconds_in").size(), 6U);
+  EXPECT_NEAR(shown.at("seconds_in").at("resuming").get<double>(), first.at("resuming"), 0.0011);
+  const Instant from = bench_.loop.now();
+  ASSERT_TRUE(until([&] { return bench_.loop.now() - from > std::chrono::milliseconds(30); }));
+  const auto later = spent();
+  EXPECT_GE(later.at("connected") - first.at("connected"), 0.03);
+  for (const char* still : {"resuming", "away", "lost"}) {
+    EXPECT_EQ(later.at(still), first.at(still)) << still;
+  }
+
   // Bucket after bucket, none smaller than the one before.
   std::istringstream lines(page());
   double before = 0;

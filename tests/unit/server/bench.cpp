@@ -64,6 +64,12 @@ std::string Certificates::fingerprint(const std::string& name) const {
   return text.substr(text.find('=') + 1, 95);
 }
 
+std::chrono::system_clock::time_point Certificates::end(const std::string& name) const {
+  const std::string text = run("date +%s -d \"$(openssl x509 -noout -enddate -in " +
+                               certificate(name).string() + " | cut -d= -f2)\"");
+  return std::chrono::system_clock::from_time_t(std::stol(text));
+}
+
 Bench::Bench() {
   log::set_sink([this](log::Level level, const std::string& message) {
     lines_.push_back((level >= log::Level::warning ? "! " : "") + message);

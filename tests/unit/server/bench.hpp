@@ -2,6 +2,7 @@
 // so, captured logs.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -44,6 +45,7 @@ class Certificates {
   }
   /// SHA-256 as openssl prints it: "AB:CD:...".
   [[nodiscard]] std::string fingerprint(const std::string& name) const;
+  [[nodiscard]] std::chrono::system_clock::time_point end(const std::string& name) const;
 
  private:
   Certificates();
