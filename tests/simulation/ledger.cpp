@@ -47,43 +47,79 @@ Ledger::Line Ledger::line(const usb::Transfer& transfer) {
   return line;
 }
 
-void Ledger::asked(const usb::Transfer& transfer) {
-  if (!counts(transfer)) return;
-  asked_.push_back(line(transfer));
-  if (transfer.data.size() < disk_block_bytes) return;
-  if (asked_.back().digest == last_data_) asked_again_ += 1;
-  last_data_ = asked_.back().digest;
+void Ledger::arrived(const std::string& till) {
+  User& user = users_[till];
+  // Of what was asked of it before nothing may reach it any more.
+  lost_ += static_cast<std::uint64_t>(std::count_if(
+      user.asked.begin(), user.asked.end(), [](const Line& asked) { return !asked.taken_back; }));
+  user.asked.clear();
+  user.current = true;
 }
 
-void Ledger::answered(const usb::Completion& completion) {
-  if (completion.status != usb::TransferStatus::cancelled) return;
+void Ledger::asked(const std::string& till, const usb::Transfer& transfer) {
+  if (!counts(transfer)) return;
+  std::deque<Line>& asked = users_[till].asked;
+  asked.push_back(line(transfer));
+  if (transfer.data.size() < disk_block_bytes) return;
+  if (asked.back().digest == last_data_) asked_again_ += 1;
+  last_data_ = asked.back().digest;
+}
+
+void Ledger::answered(const std::string& till, const usb::Completion& completion) {
+  using usb::TransferStatus;
+  if (completion.status == TransferStatus::success ||
+      completion.status == TransferStatus::short_read) {
+    return;  // or will be: the pipeline answers early
+  }
   // Ids begin anew with each client of the session: the last one is meant.
-  const auto found = std::find_if(asked_.rbegin(), asked_.rend(),
-                                  [&](const Line& asked) { return asked.id == completion.id; });
-  if (found != asked_.rend()) found->taken_back = true;
+  std::deque<Line>& asked = users_[till].asked;
+  const auto found = std::find_if(asked.rbegin(), asked.rend(),
+                                  [&](const Line& each) { return each.id == completion.id; });
+  if (found == asked.rend()) return;
+  if (completion.status == TransferStatus::cancelled) {
+    found->taken_back = true;
+    return;
+  }
+  if (strict_) world_.violation("reported as failed, and never tried: " + found->what);
+  failed_ += 1;
+  asked.erase(std::next(found).base());
+}
+
+void Ledger::pulled() {
+  pulls_ += 1;
+  for (auto& [till, user] : users_) user.current = false;
 }
 
 void Ledger::reached_stick(const usb::Transfer& transfer) {
   if (!counts(transfer)) return;
   const Line arrived = line(transfer);
-  const auto found = std::find_if(asked_.begin(), asked_.end(), [&](const Line& asked) {
+  const std::string till = holder_();
+  User& user = users_[till];
+  const auto found = std::find_if(user.asked.begin(), user.asked.end(), [&](const Line& asked) {
     return asked.digest == arrived.digest;
   });
-  if (found == asked_.end() && arrived.ends_command && command_ends_allowed_) {
+  if (found == user.asked.end() && arrived.ends_command && command_ends_allowed_) {
     command_ends_ += 1;
     return;
   }
-  if (found == asked_.end()) {
-    world_.violation("the stick got what nobody asked of it, or got it twice: " + arrived.what);
+  if (found == user.asked.end()) {
+    world_.violation(
+        "the stick got what nobody asked of it, or got it twice, or after it had "
+        "failed: " +
+        arrived.what);
     return;
   }
+  if (!user.current) world_.violation("goes on with a stick that is not what it was: " + till);
+  for (auto& [other, its] : users_) {
+    if (other != till) its.current = false;
+  }
   reached_ += 1;
-  for (auto missing = asked_.begin(); missing != found; ++missing) {
+  for (auto missing = user.asked.begin(); missing != found; ++missing) {
     if (missing->taken_back) continue;
     lost_ += 1;
     if (strict_) world_.violation("lost on the way to the stick: " + missing->what);
   }
-  asked_.erase(asked_.begin(), found + 1);
+  user.asked.erase(user.asked.begin(), found + 1);
 }
 
 void LentDevice::die() {
@@ -109,6 +145,11 @@ void LentDevice::reset(Instant now) {
   if (dead_) return;
   world_.violation("the stick was reset");
   device_->reset(now);
+}
+
+void LentDevice::power_cycle(Instant now) {
+  ledger_.pulled();
+  device_->power_cycle(now);
 }
 
 std::optional<usb::Completion> LentDevice::poll_completion() {

@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "channel/usb/transfer.hpp"
 #include "server/simulator/device.hpp"
@@ -13,17 +16,27 @@
 
 namespace tillbridge::simulation {
 
-/// Everything that moves something towards the stick, in order: OUT data and requests without or
-/// with data to the device. What reaches the stick must be among what the session asked, in its
-/// order, and each at most once. In `strict` weather nothing of it may be missing either.
+/// One stick, and the sessions that have it, one after the other. It writes down everything that
+/// moves something towards the stick, in order: OUT data and requests without or with data to the
+/// device. What reaches the stick must be among what the session of the lease's till asked, in its
+/// order, each at most once, and not after that was reported to have failed; and that session must
+/// have seen the stick arrive after another one used it, and after it was plugged in. In `strict`
+/// weather nothing may be missing either.
 class Ledger {
  public:
-  explicit Ledger(World& world) : world_(world) {}
+  /// `holder`: the till that has the stick's lease now; empty: none.
+  Ledger(World& world, std::function<std::string()> holder)
+      : world_(world), holder_(std::move(holder)) {}
 
-  void asked(const usb::Transfer& transfer);
-  /// What the session heard of it. One that was taken back may have reached the stick or not.
-  void answered(const usb::Completion& completion);
+  // in the session of a till
+  void arrived(const std::string& till);
+  void asked(const std::string& till, const usb::Transfer& transfer);
+  /// One that was taken back may have reached the stick or not.
+  void answered(const std::string& till, const usb::Completion& completion);
+  // at the stick
   void reached_stick(const usb::Transfer& transfer);
+  void pulled();
+
   /// Whether the server may bring a command to its end that a till left in the middle, with the
   /// class's own reset.
   void allow_command_ends(bool allow) noexcept { command_ends_allowed_ = allow; }
@@ -33,11 +46,12 @@ class Ledger {
 
   [[nodiscard]] std::uint64_t reached() const noexcept { return reached_; }
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
+  [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
   [[nodiscard]] std::uint64_t command_ends() const noexcept { return command_ends_; }
-  /// How often the session itself asked for the same data twice in a row, as a POS does that asks
+  /// How often sessions themselves asked for the same data twice in a row, as a POS does that asks
   /// a question again whose answer it lost.
   [[nodiscard]] std::uint64_t asked_again() const noexcept { return asked_again_; }
-  [[nodiscard]] std::size_t waiting() const noexcept { return asked_.size(); }
+  [[nodiscard]] std::uint64_t pulls() const noexcept { return pulls_; }
 
  private:
   struct Line {
@@ -47,13 +61,19 @@ class Ledger {
     bool taken_back = false;
     bool ends_command = false;  ///< a step of Bulk-Only Transport's reset recovery
   };
+  struct User {
+    std::deque<Line> asked;
+    bool current = false;  ///< the stick it has is the stick as it is now
+  };
   [[nodiscard]] static bool counts(const usb::Transfer& transfer);
   [[nodiscard]] static Line line(const usb::Transfer& transfer);
 
   World& world_;
-  std::deque<Line> asked_;
+  std::function<std::string()> holder_;
+  std::map<std::string, User> users_;  ///< by till
   bool strict_ = true, command_ends_allowed_ = false;
-  std::uint64_t reached_ = 0, lost_ = 0, asked_again_ = 0, last_data_ = 0, command_ends_ = 0;
+  std::uint64_t reached_ = 0, lost_ = 0, failed_ = 0, asked_again_ = 0, last_data_ = 0;
+  std::uint64_t command_ends_ = 0, pulls_ = 0;
 };
 
 /// A stick that lives longer than the server that has it: what a SimulatedSource gets, again after
@@ -74,7 +94,7 @@ class LentDevice final : public simulator::Device {
     if (!dead_) device_->cancel(id, now);
   }
   void reset(Instant now) override;
-  void power_cycle(Instant now) override { device_->power_cycle(now); }
+  void power_cycle(Instant now) override;
   void advance(Instant now) override { device_->advance(now); }
   [[nodiscard]] std::optional<Instant> next_deadline() const override {
     return device_->next_deadline();

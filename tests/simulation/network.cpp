@@ -15,7 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 using transport::Stream;
 
-thread_local Network* the_network = nullptr;
+Network* the_network = nullptr;
 
 constexpr std::size_t half_full = Stream::write_queue_high_water / 2;
 
@@ -85,14 +85,25 @@ Network& Network::current() {
   return *the_network;
 }
 
-void Network::cut() {
+void Network::cut(const std::string& till) {
   for (const auto& weak : connections_) {
-    if (const auto connection = weak.lock()) connection->cut();
+    const auto connection = weak.lock();
+    if (connection && (till.empty() || connection->client() == till)) connection->cut();
   }
 }
 
-void Network::swallow_for(Duration time) {
-  hole_until_ = std::max(hole_until_, world_.now() + time);
+void Network::swallow_for(Duration time, const std::string& till) {
+  Instant& until = holes_[till];
+  until = std::max(until, world_.now() + time);
+}
+
+Instant Network::hole_until(const std::string& till) const {
+  Instant until{};
+  for (const auto& name : {std::string(), till}) {
+    const auto found = holes_.find(name);
+    if (found != holes_.end()) until = std::max(until, found->second);
+  }
+  return until;
 }
 
 void Network::heal() {
@@ -240,7 +251,8 @@ Instant Connection::arrival(Side& sender) {
   Instant when =
       world_.now() + slowness_ + world_.between(conditions.latency_least, conditions.latency_most);
   // What was lost in a hole is sent again some time after it.
-  if (when < network_.hole_until()) when = network_.hole_until() + world_.between(0us, 1s);
+  const Instant hole = network_.hole_until(client());
+  if (when < hole) when = hole + world_.between(0us, 1s);
   sender.last_arrival = std::max(sender.last_arrival, when);
   return sender.last_arrival;
 }

@@ -49,10 +49,11 @@ class Network {
   };
   void set(const Conditions& conditions) { conditions_ = conditions; }
   [[nodiscard]] const Conditions& conditions() const noexcept { return conditions_; }
-  /// All connections of now break, each after some more bytes in each direction.
-  void cut();
-  /// Nothing passes for so long, and nobody is told.
-  void swallow_for(Duration time);
+  /// The connections that are open now break, each after some more bytes in each direction: those
+  /// of one till, or all.
+  void cut(const std::string& till = {});
+  /// Nothing passes for so long, and nobody is told: to and from one till, or at all.
+  void swallow_for(Duration time, const std::string& till = {});
   /// From now on nothing is lost or late any more; what is cut stays cut.
   void heal();
   /// For the connections that are made from now on.
@@ -72,14 +73,14 @@ class Network {
   [[nodiscard]] std::shared_ptr<Listener> listener(std::uint16_t port) const;
   [[nodiscard]] std::shared_ptr<Connection> make(const std::string& client,
                                                  const std::string& server);
-  [[nodiscard]] Instant hole_until() const noexcept { return hole_until_; }
+  [[nodiscard]] Instant hole_until(const std::string& till) const;
   [[nodiscard]] Bytes pass(Bytes written, std::size_t end);
 
  private:
   struct Saboteur;
   World& world_;
   Conditions conditions_;
-  Instant hole_until_{};
+  std::map<std::string, Instant> holes_;  ///< by till; "": all
   std::map<std::uint16_t, std::shared_ptr<Listener>> listeners_;
   std::vector<std::weak_ptr<Connection>> connections_;
   std::size_t made_ = 0;
@@ -102,6 +103,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close(End end);
   void abandon(End end);
   [[nodiscard]] std::size_t queued(End end) const { return ends_[end].waiting_bytes; }
+  [[nodiscard]] const std::string& client() const noexcept { return names_[at_client]; }
   [[nodiscard]] bool is_open() const { return ends_[0].open || ends_[1].open; }
 
   void cut();

@@ -14,13 +14,10 @@ thread_local PosHost* the_host = nullptr;
 
 }  // namespace
 
-PosHost::PosHost(World& world) : world_(world) {
-  if (the_host != nullptr) throw std::logic_error("one POS at a time");
-  the_host = this;
-}
+PosHost::Here::Here(PosHost& host) : before_(std::exchange(the_host, &host)) {}
 
-PosHost::~PosHost() {
-  the_host = nullptr;
+PosHost::Here::~Here() {
+  the_host = before_;
 }
 
 PosHost& PosHost::current() {

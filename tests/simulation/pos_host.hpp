@@ -1,5 +1,5 @@
-// Where the POS software runs: its clock, and its way to the session's USB/IP port. The POS is the
-// run's own thread: while it waits, the world goes on.
+// Where the POS software runs: its clock, and its way to the session's USB/IP port. While the POS
+// waits, the world goes on.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,30 @@
 
 namespace tillbridge::simulation {
 
-/// One at a time. pos::UsbipSocket and pos::steady_now() of this program end here.
+/// One for each POS. pos::UsbipSocket and pos::steady_now() of this program end at the one whose
+/// Here is the newest of the thread.
 class PosHost final : public pos::Clock {
  public:
-  explicit PosHost(World& world);
-  ~PosHost() override;
+  explicit PosHost(World& world) : world_(world) {}
+  ~PosHost() override = default;
   PosHost(const PosHost&) = delete;
   PosHost& operator=(const PosHost&) = delete;
   PosHost(PosHost&&) = delete;
   PosHost& operator=(PosHost&&) = delete;
   [[nodiscard]] static PosHost& current();
+  /// While it lives, the program that runs is one of this host's.
+  class Here {
+   public:
+    explicit Here(PosHost& host);
+    ~Here();
+    Here(const Here&) = delete;
+    Here& operator=(const Here&) = delete;
+    Here(Here&&) = delete;
+    Here& operator=(Here&&) = delete;
+
+   private:
+    PosHost* before_;
+  };
 
   /// The session that listens now; nullptr: none.
   void use(Terminal* terminal) { terminal_ = terminal; }

@@ -7,8 +7,8 @@
 
 namespace tillbridge::simulation {
 
-Terminal::Terminal(World& world, Ledger& ledger, std::shared_ptr<Rdp> rdp)
-    : world_(world), ledger_(ledger), rdp_(std::move(rdp)) {
+Terminal::Terminal(World& world, Ledger& ledger, std::string till, std::shared_ptr<Rdp> rdp)
+    : world_(world), ledger_(ledger), till_(std::move(till)), rdp_(std::move(rdp)) {
   rdp_->terminal = this;
   role_.start(loop_.now());
   pump();
@@ -52,13 +52,14 @@ bool Terminal::pump_role() {
         till.receive(channel, message);
       });
     } else if (const auto* close = std::get_if<Role::CloseChannel>(&*output)) {
-      world_.tell("session", "closes a channel: " + close->reason);
+      world_.tell(till_ + " session", "closes a channel: " + close->reason);
       rdp_->to_till([channel = close->channel](Till& till) { till.closed(channel); });
       rdp_->to_terminal([channel = close->channel](Terminal& self) { self.closed(channel); });
     } else if (auto* arrived = std::get_if<Role::DeviceArrived>(&*output)) {
+      ledger_.arrived(till_);
       intake_.device_arrived(arrived->device, std::move(arrived->announced), loop_.now());
     } else if (const auto* gone = std::get_if<Role::DeviceGone>(&*output)) {
-      world_.tell("session", "the stick is gone: " + gone->reason);
+      world_.tell(till_ + " session", "the stick is gone: " + gone->reason);
       departures_ += 1;
       intake_.device_gone(gone->device);
       const auto found = exported_.find(gone->device);
@@ -90,12 +91,12 @@ bool Terminal::pump_intake() {
       role_.cancel(cancel->device, cancel->transfer, loop_.now());
     } else if (auto* admitted = std::get_if<DeviceIntake::Admitted>(&*output)) {
       arrivals_ += 1;
-      world_.tell("session", "the stick is there");
+      world_.tell(till_ + " session", "the stick is there");
       Exported& exported = exported_[admitted->device.id];
       exported.description = std::move(admitted->device.description);
       exported.description.path = "1-1";
     } else if (const auto* refused = std::get_if<DeviceIntake::Refused>(&*output)) {
-      world_.tell("session", "the stick cannot be read: " + refused->reason);
+      world_.tell(till_ + " session", "the stick cannot be read: " + refused->reason);
       role_.retract(refused->device, refused->reason, loop_.now());
     }
   }
@@ -110,7 +111,7 @@ void Terminal::completed(rdpeusb::DeviceId device, usb::Completion completion) {
     return;
   }
   Exported& exported = found->second;
-  ledger_.answered(completion);
+  ledger_.answered(till_, completion);
   if (exported.leftover.erase(completion.id) != 0) return;
   if (exported.running.erase(completion.id) == 0) {
     return world_.violation("a transfer completed twice in the session");
@@ -180,7 +181,7 @@ bool Terminal::pump_client(const std::shared_ptr<PosSocket>& socket, Client& cli
     } else if (auto* submit = std::get_if<Exporter::Submit>(&*output)) {
       if (!client.device) continue;
       exported_.at(*client.device).running.insert(submit->transfer.id);
-      ledger_.asked(submit->transfer);
+      ledger_.asked(till_, submit->transfer);
       role_.submit(*client.device, std::move(submit->transfer), loop_.now());
     } else if (const auto* cancel = std::get_if<Exporter::Cancel>(&*output)) {
       if (client.device) role_.cancel(*client.device, cancel->transfer, loop_.now());

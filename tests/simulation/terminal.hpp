@@ -30,7 +30,8 @@ struct PosSocket {
 /// Destroying it is the end of the session: its RDP connection is gone.
 class Terminal {
  public:
-  Terminal(World& world, Ledger& ledger, std::shared_ptr<Rdp> rdp);
+  /// `till`: whose session it is, for the ledger.
+  Terminal(World& world, Ledger& ledger, std::string till, std::shared_ptr<Rdp> rdp);
   ~Terminal();
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
@@ -72,6 +73,7 @@ class Terminal {
 
   World& world_;
   Ledger& ledger_;
+  std::string till_;
   transport::Loop loop_;
   std::shared_ptr<Rdp> rdp_;
   rdpeusb::TerminalRole role_;

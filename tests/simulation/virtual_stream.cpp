@@ -78,7 +78,7 @@ class VirtualConnecting final : public Connecting {
     const Duration round_trips =
         2 * (world.between(network.conditions().latency_least, network.conditions().latency_most) +
              world.between(0us, 2ms));
-    const Duration hole = network.hole_until() - world.now();
+    const Duration hole = network.hole_until(client_) - world.now();
     const bool reached = hole < connect_timeout;
     answer(reached ? std::max(hole, Duration(0)) + round_trips : Duration(connect_timeout),
            reached);
@@ -92,7 +92,7 @@ class VirtualConnecting final : public Connecting {
       if (!done) return;
       Network& network = Network::current();
       const Done callback = *done;
-      if (!reached || network.hole_until() > network.world().now()) {
+      if (!reached || network.hole_until(client) > network.world().now()) {
         return callback(fail(ErrorCode::unavailable, "the USB server does not answer: timed out"));
       }
       if (!network.listener(port)) {
@@ -109,10 +109,10 @@ class VirtualConnecting final : public Connecting {
                      Duration behind) {
     Network::current().world().after(behind, [port, connection] {
       Network& network = Network::current();
-      if (network.hole_until() > network.world().now()) {
-        return accept(
-            port, connection,
-            network.hole_until() - network.world().now() + network.world().between(0us, 1s));
+      const Instant hole = network.hole_until(connection->client());
+      if (hole > network.world().now()) {
+        return accept(port, connection,
+                      hole - network.world().now() + network.world().between(0us, 1s));
       }
       if (const auto listener = network.listener(port)) return listener->accept(connection);
       (void)connection->stream(Connection::at_server);  // nobody listens: it is closed at once

@@ -1,18 +1,20 @@
 // Time, chance and turns of a simulation: everything that happens in a run happens in
-// World::step(), and one seed decides in which order.
+// World::step(), or in work that waits in World::run_until(), and one seed decides in which order.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <random>
+#include <semaphore>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "channel/transport/loop.hpp"
 
 namespace tillbridge::simulation {
 
-/// One thread, one world at a time: the loops that are made while it lives are its loops, see
+/// One world at a time: the loops that are made while it lives are its loops, see
 /// virtual_loop.cpp.
 class World {
  public:
@@ -23,7 +25,6 @@ class World {
   World(World&&) = delete;
   World& operator=(World&&) = delete;
 
-  /// That of this thread.
   [[nodiscard]] static World& current();
 
   // --- time
@@ -34,7 +35,8 @@ class World {
   bool step() { return step_until(Instant::max()); }
   /// The same, but nothing later than `end`; false: it is `end` now.
   bool step_until(Instant end);
-  /// Until `condition` is so (true) or `end` is reached (false).
+  /// Until `condition` is so (true) or `end` is reached (false). Work that is called from nothing
+  /// else but the run itself, or an Errand, may wait here.
   bool run_until(const std::function<bool()>& condition, Instant end);
   void run_for(Duration time) {
     run_until([] { return false; }, now_ + time);
@@ -63,6 +65,16 @@ class World {
   void remove(transport::Loop::Impl& loop);
 
  private:
+  friend class Errand;
+  /// Who waits in run_until(). Only one thread runs at a time: the one whose turn it is.
+  struct Waiter {
+    const std::function<bool()>* condition;
+    Instant end;
+    std::binary_semaphore turn{0};
+  };
+  [[nodiscard]] Waiter* go_on();
+  void leave(Waiter& waiter);
+
   struct Task {
     Instant when;
     std::uint64_t order = 0;
@@ -73,13 +85,39 @@ class World {
   };
   void note(std::uint64_t value) noexcept;
 
+  std::uint32_t seed_;
   std::mt19937 random_;
   Instant now_ = std::chrono::seconds(1);
   std::vector<Task> tasks_;  ///< a heap: the earliest is in front
   std::uint64_t order_ = 0, steps_ = 0, fingerprint_ = 14695981039346656037U;
   std::vector<transport::Loop::Impl*> loops_;
+  std::vector<Waiter*> waiters_;
   std::string violation_;
   bool tells_ = false;
+};
+
+/// Work that waits in its middle, as POS software does that was written for a computer of its own:
+/// a thread, which runs only while every other one of the world waits in run_until().
+class Errand {
+ public:
+  /// Begins with the world's next turn.
+  Errand(World& world, std::function<void()> work);
+  /// Waits until the work is done.
+  ~Errand();
+  Errand(const Errand&) = delete;
+  Errand& operator=(const Errand&) = delete;
+  Errand(Errand&&) = delete;
+  Errand& operator=(Errand&&) = delete;
+  [[nodiscard]] bool done() const noexcept { return done_; }
+
+ private:
+  void run(const std::function<void()>& work);
+
+  World& world_;
+  std::function<bool()> at_once_ = [] { return true; };
+  World::Waiter begin_{&at_once_, Instant{}};
+  bool done_ = false;
+  std::thread thread_;
 };
 
 }  // namespace tillbridge::simulation
