@@ -46,13 +46,7 @@ bool CommandWatch::begins_command(const usb::Transfer& transfer) const noexcept 
 
 void CommandWatch::submitted(const usb::Transfer& transfer) {
   if (places_.empty()) return;
-  if (transfer.type == usb::TransferType::control) {
-    const auto request = usb::as_host_request(transfer.setup);
-    const bool halt = request && std::holds_alternative<usb::ClearHalt>(*request);
-    const bool reset = place_ && transfer.setup == usb::bulk_only_reset(place_->interface);
-    if ((request && !halt) || reset) running_.push_back({transfer.id, Kind::reset, transfer.setup});
-    return;
-  }
+  if (transfer.type == usb::TransferType::control) return control_submitted(transfer);
   if (!concerns(transfer)) return;
   if (transfer.in()) {
     if (in_command_) running_.push_back({transfer.id, Kind::read, {}});
@@ -62,11 +56,20 @@ void CommandWatch::submitted(const usb::Transfer& transfer) {
     const auto block = parse_command_block(transfer.data);
     if (!block) return;  // the stick refuses it, and the host will have to reset
     in_command_ = true;
-    command_ = {*block, place_->interface, place_->in, place_->out, 0};
+    command_ = {*block, place_->interface, place_->in, place_->out};
     running_.push_back({transfer.id, Kind::command_block, {}});
     return;
   }
   running_.push_back({transfer.id, Kind::data_out, {}});
+}
+
+void CommandWatch::control_submitted(const usb::Transfer& transfer) {
+  const auto request = usb::as_host_request(transfer.setup);
+  if (request && std::holds_alternative<usb::ClearHalt>(*request)) {
+    running_.push_back({transfer.id, Kind::halt, transfer.setup});
+  } else if (request || (place_ && transfer.setup == usb::bulk_only_reset(place_->interface))) {
+    running_.push_back({transfer.id, Kind::reset, transfer.setup});
+  }
 }
 
 void CommandWatch::completed(const usb::Completion& completion) {
@@ -75,7 +78,13 @@ void CommandWatch::completed(const usb::Completion& completion) {
   if (found == running_.end()) return;
   const Running ended = *found;
   running_.erase(found);
+  const bool stalled = completion.status == TransferStatus::stall;
   switch (ended.kind) {
+    case Kind::halt:
+      if (completion.status != TransferStatus::success) return;
+      if (ended.setup.index == command_.in) command_.in_halted = false;
+      if (ended.setup.index == command_.out) command_.out_halted = false;
+      return;
     case Kind::reset:
       if (completion.status != TransferStatus::success) return;
       in_command_ = false;
@@ -87,12 +96,16 @@ void CommandWatch::completed(const usb::Completion& completion) {
       return;
     case Kind::data_out:
       command_.moved += completion.actual_length;
+      if (stalled) command_.data_over = command_.out_halted = true;
       return;
     case Kind::read:
+      if (stalled) command_.data_over = command_.in_halted = true;
       break;
   }
-  if (in_command_ && completion.data.size() == StatusBlock::size &&
-      parse_status_block(completion.data, command_.block)) {
+  // Behind data in whole packets the status may come in the same transfer.
+  const ByteView data = completion.data;
+  if (in_command_ && data.size() >= StatusBlock::size &&
+      parse_status_block(data.last(StatusBlock::size), command_.block)) {
     in_command_ = false;
   } else {
     command_.moved += completion.actual_length;

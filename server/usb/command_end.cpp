@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "server/usb/limits.hpp"
 #include "server/usb/log.hpp"
@@ -14,9 +13,10 @@ using usb::TransferStatus;
 
 namespace {
 
-/// The largest packet of a bulk endpoint (USB 3: 1024 bytes). A read of a multiple of it never
-/// meets more data than it has room for.
+/// The largest packet of a bulk endpoint (USB 3).
 constexpr std::uint32_t packet_bytes = 1024;
+/// The usual one of full speed, of which those of the other speeds are multiples.
+constexpr std::uint32_t smallest_packet = 64;
 constexpr std::uint32_t read_bytes = 64U << 10U;
 
 }  // namespace
@@ -40,19 +40,12 @@ void CommandEnd::start(std::function<void()> ended) {
 }
 
 void CommandEnd::completed(const usb::Completion& completion) {
-  const auto found = left_.running.find(completion.id);
-  if (found == left_.running.end() || over_) return;
-  const bool out = found->second;
-  left_.running.erase(found);
+  if (left_.running.erase(completion.id) == 0 || over_) return;
   left_.watch.completed(completion);
   if (completion.status == TransferStatus::device_gone) return end();
-  const auto& command = left_.watch.command();
-  if (completion.status == TransferStatus::stall && !aborting_) {
-    data_over_ = true;
-    ++stalls_;
-    steps_.push_back(usb::clear_halt(out ? command.out : command.in));
-  } else if (completion.status != TransferStatus::success &&
-             completion.status != TransferStatus::short_read && !aborting_) {
+  const bool halted = completion.status == TransferStatus::stall && completion.id != control_;
+  if (!halted && completion.status != TransferStatus::success &&
+      completion.status != TransferStatus::short_read && !aborting_) {
     return abort("the stick ended a transfer with \"" + std::string(usb::name(completion.status)) +
                  "\"");
   }
@@ -65,14 +58,19 @@ void CommandEnd::next() {
   if (!steps_.empty()) {
     const usb::SetupPacket step = steps_.front();
     steps_.pop_front();
-    return submit(usb::control_transfer(0, step), !step.in());
+    return submit(usb::control_transfer(0, step));
   }
   if (aborting_ || !left_.watch.in_command()) return end();
   const auto& command = left_.watch.command();
   const bool data_missing = command.block.direction() == DataDirection::out &&
-                            command.moved < command.block.data_length && !data_over_;
+                            command.moved < command.block.data_length && !command.data_over;
   if (data_missing) return abort("its till had not sent all of its data");
-  if (stalls_ > 2) return abort("the stick stalls");
+  for (const auto& [halted, endpoint] :
+       {std::pair(command.in_halted, command.in), std::pair(command.out_halted, command.out)}) {
+    if (!halted) continue;
+    if (++cleared_ > 2) return abort("the stick stalls");
+    return submit(usb::control_transfer(0, usb::clear_halt(endpoint)));
+  }
   read_on();
 }
 
@@ -81,20 +79,24 @@ void CommandEnd::read_on() {
   if (++reads_ > command.block.data_length / packet_bytes + 4) {
     return abort("the stick gives no status");
   }
-  const std::uint32_t wanted =
-      command.block.direction() == DataDirection::in && command.moved < command.block.data_length
-          ? std::min(command.block.data_length - command.moved, read_bytes)
-          : packet_bytes;
+  // What is left of its data and no packet more: data in whole packets has no end of its own, and a
+  // longer read would wait for what does not come. Not less than a status either.
+  const bool data = command.block.direction() == DataDirection::in && !command.data_over &&
+                    command.moved < command.block.data_length;
   usb::Transfer read;
   read.type = usb::TransferType::bulk;
   read.endpoint = command.in;
-  read.length = (wanted + packet_bytes - 1) / packet_bytes * packet_bytes;
-  submit(std::move(read), false);
+  read.length = data ? (std::min(command.block.data_length - command.moved, read_bytes) +
+                        smallest_packet - 1) /
+                           smallest_packet * smallest_packet
+                     : packet_bytes;
+  submit(std::move(read));
 }
 
-void CommandEnd::submit(usb::Transfer transfer, bool out) {
+void CommandEnd::submit(usb::Transfer transfer) {
   transfer.id = ++last_id_;
-  left_.running.emplace(transfer.id, out);
+  if (transfer.type == usb::TransferType::control) control_ = transfer.id;
+  left_.running.insert(transfer.id);
   left_.watch.submitted(transfer);
   left_.stick->submit(std::move(transfer));
 }
@@ -108,8 +110,7 @@ void CommandEnd::abort(const std::string& why) {
   steps_ = {usb::bulk_only_reset(command.interface), usb::clear_halt(command.in),
             usb::clear_halt(command.out)};
   timer_.arm(loop_.now() + limits::command_abort, [this] { end(); });
-  std::vector<usb::TransferId> running;
-  for (const auto& [id, out] : left_.running) running.push_back(id);
+  const auto running = left_.running;
   for (const usb::TransferId id : running) left_.stick->cancel(id);
   next();
 }

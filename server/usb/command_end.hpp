@@ -3,8 +3,8 @@
 
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "channel/massstorage/command_watch.hpp"
@@ -27,9 +27,7 @@ class CommandEnd {
     std::unique_ptr<Stick> stick;
     std::shared_ptr<Stick::Events> events;  ///< that `stick` calls
     massstorage::CommandWatch watch;
-    /// Transfers that run on the watched interface, and whether they are OUT; all others were
-    /// cancelled.
-    std::map<usb::TransferId, bool> running;
+    std::set<usb::TransferId> running;  ///< on the watched interface; all others were cancelled
   };
 
   CommandEnd(transport::Loop& loop, Leftover left);
@@ -45,7 +43,7 @@ class CommandEnd {
  private:
   void completed(const usb::Completion& completion);
   void next();
-  void submit(usb::Transfer transfer, bool out);
+  void submit(usb::Transfer transfer);
   void read_on();
   void abort(const std::string& why);
   void end();
@@ -55,9 +53,10 @@ class CommandEnd {
   std::function<void()> ended_;
   transport::Timer timer_;
   std::deque<usb::SetupPacket> steps_;  ///< control requests to come next
-  bool aborting_ = false, data_over_ = false, over_ = false;
-  unsigned stalls_ = 0;
+  bool aborting_ = false, over_ = false;
+  unsigned cleared_ = 0;  ///< halts
   std::uint64_t reads_ = 0;
+  usb::TransferId control_ = 0;            ///< the last control request
   usb::TransferId last_id_ = 0xFFFF0000U;  ///< above those of any exporter
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

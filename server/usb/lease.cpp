@@ -67,7 +67,7 @@ std::optional<CommandEnd::Leftover> Lease::leave() {
   std::vector<usb::TransferId> others;
   for (const auto& [id, running] : running_) {
     if (running.of_command) {
-      left.running.emplace(id, running.out);
+      left.running.insert(id);
     } else {
       others.push_back(id);
     }

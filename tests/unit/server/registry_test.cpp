@@ -292,6 +292,10 @@ TEST_P(AbandonedCommandTest, IsEndedBeforeTheNextTillHasTheStick) {
     ASSERT_TRUE(bench_.run_until([&] { return !opened_.empty(); }));
     Lease& first = **held;
     run(first, usb::control_transfer(1, usb::set_configuration(1)));
+    for (int i = 0; i < 2; ++i) {  // the first one is refused: unit attention
+      run(first, bulk(2, bulk_out, 31, block(6, 0x00, 0, 0)));
+      ASSERT_EQ(run(first, bulk(3, bulk_in, 13)).data.size(), 13U);
+    }
     run(first, bulk(2, bulk_out, 31,
                     block(7, abandoned.operation, abandoned.flags, abandoned.data_length)));
     usb::TransferId id = 10;
@@ -328,10 +332,14 @@ TEST_P(AbandonedCommandTest, IsEndedBeforeTheNextTillHasTheStick) {
 INSTANTIATE_TEST_SUITE_P(
     All, AbandonedCommandTest,
     ::testing::Values(Abandoned{"Begun", 0x28, 0x80, 4096, {}, {}},
+                      Abandoned{"ReadButForAnOddRest", 0x28, 0x80, 4096, {512}, {}},
+                      Abandoned{"AskedForMoreThanItHas", 0x28, 0x80, 4096, {512}, {4096}},
                       Abandoned{"HalfRead", 0x28, 0x80, 4096, {512, 512}, {}},
                       Abandoned{"AllReadButItsStatus", 0x28, 0x80, 4096, {4096}, {}},
                       Abandoned{"AllAskedFor", 0x28, 0x80, 4096, {}, {4096, 13}},
                       Abandoned{"ShorterThanAskedFor", 0x12, 0x80, 255, {}, {}},
+                      Abandoned{"StalledInsteadOfData", 0xC0, 0x80, 512, {512}, {}},
+                      Abandoned{"StalledWhatIsWritten", 0xC0, 0, 1024, {1024}, {}},
                       Abandoned{"WithoutData", 0x00, 0, 0, {}, {}},
                       Abandoned{"WrittenButItsStatus", 0x2A, 0, 1024, {1024}, {}},
                       Abandoned{"HalfWritten", 0x2A, 0, 1024, {512}, {}, true}),
