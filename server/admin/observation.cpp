@@ -292,6 +292,11 @@ void Administration::Impl::kept_ended(const server::KeptLease& lease, server::Le
   if (found == kept_leases.end()) return;
   const store::Lease row = found->second;
   kept_leases.erase(found);
+  if (how == server::LeaseEnd::mapping_changed) {
+    end_kept(row, std::string(server::text(how)),
+             "the stick is not mapped any more to the till that had it before the restart");
+    return;
+  }
   end_kept(row, std::string(server::text(how)),
            "the session that had the stick before the server was restarted did not come back");
   tell(Level::warning, "lease_ended",

@@ -48,13 +48,15 @@ struct LeaseRecord {
   LeaseEnd end = LeaseEnd::given_back;  ///< once it has ended
 };
 
-/// A lease that ran when an earlier run of this program ended. Its stick is for that till only, for
-/// a while; the session that had it goes on with it.
+/// A lease that ended without its till's wish: an earlier run of this program ended, or the stick
+/// left the bus. The stick is for that till only, for a while; the session that had it before a
+/// restart goes on with it.
 struct KeptLease {
   std::string stick;       ///< StickIdentity::text()
   std::string till;        ///< LeaseRecord::till
   std::string session;     ///< Claimant::session
   std::string continuity;  ///< PresentStick::continuity as it was
+  bool left_bus = false;   ///< that is why; the lease has ended
 };
 
 /// The exclusive use of a stick. Made by StickRegistry::lease(); destroying it ends it. Callbacks

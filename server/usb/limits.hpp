@@ -16,6 +16,10 @@ inline constexpr std::chrono::seconds pause_within{10};
 inline constexpr std::chrono::seconds command_end{30};
 inline constexpr std::chrono::seconds command_abort{5};
 
+/// How long a stick that left the bus while it was used is kept for its till: one that enumerates
+/// itself anew is back within a few seconds.
+inline constexpr std::chrono::seconds enumerates_within{10};
+
 /// Peers of which the last refusal is remembered, so that only what is new is logged.
 inline constexpr std::size_t refused_peers = 256;
 /// One that did not try for so long begins anew.

@@ -7,6 +7,7 @@
 
 #include "channel/bytes/limits.hpp"
 #include "server/usb/descriptor_fingerprint.hpp"
+#include "server/usb/limits.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::server {
@@ -52,6 +53,15 @@ std::string clock_text(std::chrono::system_clock::time_point when) {
 std::string until_text(std::chrono::system_clock::time_point when) {
   return when == std::chrono::system_clock::time_point::max() ? "until somebody unblocks it"
                                                               : "until " + clock_text(when);
+}
+
+std::string kept_since(const PresentStick& stick) {
+  return stick.kept->left_bus ? "it left the bus a moment ago" : "the USB server was restarted";
+}
+
+bool PresentStick::mapped_to(const std::string& till) const {
+  return std::any_of(mappings.begin(), mappings.end(),
+                     [&](const Mapping& mapping) { return mapping.till == till; });
 }
 
 const Mapping* PresentStick::mapping_for(const Claimant& claimant) const {
@@ -105,20 +115,42 @@ void StickRegistry::keep(const std::vector<KeptLease>& leases, Duration duration
     log::info("stick " + log::printable(lease.stick) + " is kept for till " + lease.till +
                   ", which had it when the server was restarted",
               {lease.stick, lease.till});
-    kept_[lease.stick] = lease;
+    keep(lease, duration);
   }
-  if (!kept_.empty()) kept_timer_.arm(loop_.now() + duration, [this] { give_up_kept(); });
 }
 
-void StickRegistry::give_up_kept() {
-  for (auto& [stay, entry] : entries_) entry.stick.kept.reset();
-  for (const auto& [stick, kept] : std::exchange(kept_, {})) {
-    log::warning("stick " + log::printable(stick) + " is not kept any longer for till " +
-                     kept.till + ", which did not come back after the restart",
-                 {stick, kept.till});
-    observer_->kept_ended(kept, LeaseEnd::lost);
+void StickRegistry::keep(const KeptLease& lease, Duration duration) {
+  kept_[lease.stick] = {lease, loop_.now() + duration};
+  look_at_kept();
+}
+
+void StickRegistry::look_at_kept() {
+  kept_timer_.cancel();
+  std::optional<Instant> next;
+  std::vector<Kept> over;
+  for (auto item = kept_.begin(); item != kept_.end();) {
+    if (item->second.until <= loop_.now()) {
+      over.push_back(std::move(item->second));
+      item = kept_.erase(item);
+      continue;
+    }
+    if (!next || item->second.until < *next) next = item->second.until;
+    ++item;
   }
-  notify();
+  if (next) kept_timer_.arm(*next, [this] { look_at_kept(); });
+  for (const auto& [lease, until, end] : over) {
+    for (auto& [stay, entry] : entries_) {
+      if (entry.stick.identity.text() == lease.stick) entry.stick.kept.reset();
+    }
+    if (lease.left_bus) continue;  // its lease has ended already
+    log::warning("stick " + log::printable(lease.stick) + " is not kept any longer for till " +
+                     lease.till +
+                     (end == LeaseEnd::lost ? ", which did not come back after the restart"
+                                            : ", to which it is not mapped any more"),
+                 {lease.stick, lease.till});
+    observer_->kept_ended(lease, end);
+  }
+  if (!over.empty()) notify();
 }
 
 void StickRegistry::start() {
@@ -208,8 +240,8 @@ Status StickRegistry::may_lease(const PresentStick& stick, const Claimant& claim
   }
   if (!stick.waits_for(claimant.till)) {
     return fail(ErrorCode::refused, name + " is kept for till " + stick.kept->till +
-                                        ", which had it when the USB server was restarted; it is "
-                                        "free again when that one does not come back");
+                                        ", which had it when " + kept_since(stick) +
+                                        "; it is free again when that one does not come back");
   }
   if (rules_.draining && !stick.kept) {
     return fail(ErrorCode::refused,
@@ -239,7 +271,7 @@ Result<std::unique_ptr<Lease>> StickRegistry::lease(StayId stay, const Claimant&
   const std::string session = record.facts.text();
   if (const auto kept = std::exchange(entry.stick.kept, std::nullopt)) {
     kept_.erase(record.stick);
-    if (!record.continues) observer_->kept_ended(*kept, LeaseEnd::taken_over);
+    if (!record.continues && !kept->left_bus) observer_->kept_ended(*kept, LeaseEnd::taken_over);
   }
   log::info(std::string(record.continues ? "lease goes on" : "lease begun") + ": stick " + name +
                 " for till " + record.till + " at " + record.address +
@@ -377,7 +409,7 @@ void StickRegistry::arrived(StickSource& source, const Arrival& arrival) {
     entry.stick.continuity = entry.stick.fingerprint + "/" + arrival.enumeration;
   }
   if (const auto kept = kept_.find(entry.stick.identity.text()); kept != kept_.end()) {
-    entry.stick.kept = kept->second;
+    entry.stick.kept = kept->second.lease;
   }
   entry.source = &source;
   const StayId stay = entry.stick.stay;
@@ -395,7 +427,13 @@ void StickRegistry::departed(StickSource& source, const std::string& busid) {
       "stick " + name_of(stick.identity) + " unplugged from port " + busid +
           (stick.lease != nullptr ? " while in use by till " + stick.lease->record().till : ""),
       {stick.identity.text(), stick.lease != nullptr ? stick.lease->record().till : ""});
-  if (found->second.lease != nullptr) found->second.lease->ends_because(LeaseEnd::unplugged);
+  if (Lease* lease = found->second.lease; lease != nullptr) {
+    lease->ends_because(LeaseEnd::unplugged);
+    const LeaseRecord& record = lease->record();
+    if (!record.session.empty()) {
+      keep({record.stick, record.till, record.session, {}, true}, limits::enumerates_within);
+    }
+  }
   entries_.erase(found);
   observer_->stick_left(stick);
   judge_all();
@@ -436,6 +474,12 @@ void StickRegistry::judge(Entry& entry) {
   }
   stick.refusal = refusal_of(entry);
   follow(entry);
+  if (!stick.kept || stick.mapped_to(stick.kept->till)) return;
+  const auto kept = kept_.find(identity);
+  if (kept == kept_.end()) return;
+  kept->second.until = loop_.now();
+  kept->second.end = LeaseEnd::mapping_changed;
+  kept_timer_.arm(kept->second.until, [this] { look_at_kept(); });
 }
 
 // A lease goes on by another mapping of its till if that fits as well.

@@ -59,8 +59,8 @@ struct PresentStick {
   std::set<std::string> released;  ///< sessions that the admin took it from
   std::optional<OfferRecord> offer;
   const Lease* lease = nullptr;  ///< who uses it now
-  /// Of whom it was before the server was restarted: for that till only, until it comes or its time
-  /// is over.
+  /// Of whom it was before the server was restarted, or before it left the bus a moment ago: for
+  /// that till only, until it comes or its time is over.
   std::optional<KeptLease> kept;
   /// Names this device in its present coming to the bus: the same text later, also after a restart
   /// of the server, is the same device, with power all the time. Empty: nobody can tell.
@@ -68,6 +68,7 @@ struct PresentStick {
 
   /// The first mapping that is fulfilled; nullptr: it is not this claimant's.
   [[nodiscard]] const Mapping* mapping_for(const Claimant& claimant) const;
+  [[nodiscard]] bool mapped_to(const std::string& till) const;
   /// It may have the stick, as far as nobody else has it.
   [[nodiscard]] bool exported_to(const Claimant& claimant) const {
     return !refusal && !blocked_until && !released.contains(claimant.session) &&
@@ -84,6 +85,9 @@ struct PresentStick {
            !continuity.empty() && kept->continuity == continuity;
   }
 };
+
+/// Since when the stick is `kept`, as a clause for a person.
+[[nodiscard]] std::string kept_since(const PresentStick& stick);
 
 /// Why whoever has a stick may not have it any more.
 struct Withdrawal {
@@ -187,7 +191,8 @@ class StickRegistry {
   void lease_ended(StayId stay, const LeaseRecord& record,
                    std::optional<CommandEnd::Leftover> left);
   void finished(StayId stay);
-  void give_up_kept();
+  void keep(const KeptLease& lease, Duration duration);
+  void look_at_kept();
   [[nodiscard]] Status may_lease(const PresentStick& stick, const Claimant& claimant) const;
 
   transport::Loop& loop_;
@@ -202,7 +207,12 @@ class StickRegistry {
   std::function<void()> changed_;
   Observer none_;
   Observer* observer_ = &none_;
-  std::map<std::string, KeptLease> kept_;  ///< by stick
+  struct Kept {
+    KeptLease lease;
+    Instant until{};
+    LeaseEnd end = LeaseEnd::lost;  ///< why it is not kept any longer, then
+  };
+  std::map<std::string, Kept> kept_;  ///< by stick
   transport::Timer block_timer_, kept_timer_;
   bool notifying_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -455,9 +455,8 @@ std::string TillSession::refusal_for_me(const PresentStick& stick) const {
                 : "; it comes as soon as that connection has ended");
   }
   if (!stick.waits_for(claimant_.till)) {
-    return name + " is kept for till " + log::printable(stick.kept->till) +
-           ", which had it when the USB server was restarted; it comes if that one does not come "
-           "back";
+    return name + " is kept for till " + log::printable(stick.kept->till) + ", which had it when " +
+           kept_since(stick) + "; it comes if that one does not come back";
   }
   if (given_back_.contains(stick.stay)) return {};  // it knows
   if (stick.offer) {
@@ -505,22 +504,27 @@ std::string TillSession::nothing_message() const {
 }
 
 void TillSession::drain_conversations() {
-  // One answer of each stick in turn, so that a busy one does not starve another.
-  bool progress = true;
+  // One answer of each stick in turn, also across calls: one answer may take all the room there is,
+  // and a busy stick shall not starve another.
+  auto next = grants_.upper_bound(last_served_);
+  std::size_t idle = 0;
   std::size_t gathered = 0;
-  while (progress && has_room()) {
-    progress = false;
-    for (auto& [stream, grant] : grants_) {
-      if (!has_room()) break;
-      auto bytes = grant.conversation->output();
-      if (!bytes) continue;
-      gathered += bytes->size();
-      endpoint_.send(stream, std::move(*bytes), loop_.now());
-      progress = true;
-      if (gathered >= gathered_bytes) {
-        flush();
-        gathered = 0;
-      }
+  while (idle < grants_.size() && has_room()) {
+    if (next == grants_.end()) next = grants_.begin();
+    const link::StreamId stream = next->first;
+    auto bytes = next->second.conversation->output();
+    ++next;
+    if (!bytes) {
+      ++idle;
+      continue;
+    }
+    idle = 0;
+    last_served_ = stream;
+    gathered += bytes->size();
+    endpoint_.send(stream, std::move(*bytes), loop_.now());
+    if (gathered >= gathered_bytes) {
+      flush();
+      gathered = 0;
     }
   }
   for (auto grant = grants_.begin(); grant != grants_.end();) {

@@ -193,6 +193,7 @@ class TillSession {
   std::chrono::system_clock::time_point certificate_end_;
   std::map<link::StreamId, Grant> grants_;
   link::StreamId next_stream_ = 1;
+  link::StreamId last_served_ = 0;  ///< whose answer went out last
   std::set<StayId> given_back_;
   std::deque<HeldInput> held_input_;
   std::size_t held_input_bytes_ = 0;
