@@ -43,7 +43,11 @@ void Dialer::resumed() {
 
 void Dialer::lost(Level level, const std::string& why) {
   // A server that accepts and drops every connection must not be dialled ten times a second.
-  if (working_since_ && loop_.now() - *working_since_ >= Backoff::good_connection) backoff_.reset();
+  if (std::exchange(restarts_, false)) {
+    backoff_.expect_soon();
+  } else if (working_since_ && loop_.now() - *working_since_ >= Backoff::good_connection) {
+    backoff_.reset();
+  }
   working_since_.reset();
   report(level, why);
   wait();

@@ -229,6 +229,7 @@ void ServerUplink::closed(const std::optional<Error>& error) {
   }
   const std::string cause = error ? error->message : "it closed the connection";
   if (goodbye_ && goodbye_->restarting) {
+    dialer_.restarts();
     lose_connection(Level::info, "USB server " + dialer_.address() + " restarts; connecting again");
   } else if (goodbye_) {
     end_session(Level::warning,

@@ -121,11 +121,14 @@ void Session::pump() {
   bool progress = true;
   while (progress) {
     progress = pump_role();
-    // A step may take away this entry or another one: look for the next one each time.
-    for (auto next = sticks_.begin(); next != sticks_.end();) {
-      const StickId stick = next->first;
+    // Behind the one that sent last, which may have taken all the room there was. A step may take
+    // away this entry or another one: look for the next one each time.
+    StickId stick = last_sent_;
+    for (std::size_t left = sticks_.size(); left > 0 && !sticks_.empty(); --left) {
+      auto next = sticks_.upper_bound(stick);
+      if (next == sticks_.end()) next = sticks_.begin();
+      stick = next->first;
       if (pump_stick(*next->second)) progress = true;
-      next = sticks_.upper_bound(stick);
     }
   }
   pumping_ = false;
@@ -179,6 +182,7 @@ bool Session::pump_stick(Entry& entry) {
   while (auto output = entry.stick.poll(uplink_->can_send())) {
     progress = true;
     if (auto* send = std::get_if<Stick::Send>(&*output)) {
+      last_sent_ = id;
       uplink_->send(id, std::move(send->bytes));
     } else if (auto* completed = std::get_if<Stick::Completed>(&*output)) {
       role_.complete(id, std::move(completed->completion), loop_.now());

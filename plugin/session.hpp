@@ -75,6 +75,7 @@ class Session {
   rdpeusb::TillRole role_;
   Deadline deadline_;
   std::map<StickId, std::unique_ptr<Entry>> sticks_;
+  StickId last_sent_ = 0;
   bool pumping_ = false;
   bool stopping_ = false;
   bool pausing_ = false;  ///< the uplink waits for the moment in which nothing is under way
