@@ -27,7 +27,8 @@ struct Network::Saboteur {
   static constexpr std::uint8_t data_frame = 2;
   static constexpr std::size_t header_bytes = 16;
 
-  Saboteur(Sabotage its_kind, std::uint32_t frame) : kind(its_kind), left(frame) {}
+  Saboteur(World& its_world, Sabotage its_kind, std::uint32_t frame)
+      : world(its_world), kind(its_kind), left(frame) {}
 
   [[nodiscard]] Bytes pass(const Bytes& written, std::size_t end) {
     ByteWriter writer;
@@ -51,6 +52,9 @@ struct Network::Saboteur {
         write(number);
       } else if (stream != link::control_stream && !done && left-- == 0) {
         done = true;
+        world.tell("saboteur", (kind == Sabotage::replay_frame ? "repeats " : "drops ") +
+                                   std::to_string(size) + " bytes that were to leave the " +
+                                   (end == 0 ? "till" : "server"));
         if (kind == Sabotage::replay_frame) {
           write(number);
           write(number + 1);
@@ -65,6 +69,7 @@ struct Network::Saboteur {
     return writer.finish();
   }
 
+  World& world;
   Sabotage kind;
   std::uint32_t left;
   bool done = false;
@@ -114,7 +119,7 @@ void Network::heal() {
 }
 
 void Network::sabotage(Sabotage kind, std::uint32_t frame) {
-  saboteur_ = std::make_unique<Saboteur>(kind, frame);
+  saboteur_ = std::make_unique<Saboteur>(world_, kind, frame);
 }
 
 bool Network::sabotaged() const noexcept {

@@ -76,6 +76,8 @@ void Shop::furnish() {
   const std::uint32_t tills = one ? 1 : 2 + world_.below(2);
   const bool shared =
       !one && !is_harmless(weather_) && weather_ != Weather::server_deaths && !world_.one_in(3);
+  // Otherwise until the link is back, or the till has given up hope that it comes back.
+  const Duration cancel_within = weather_ == Weather::calm ? 2s : 200s;
   for (std::uint32_t number = 1; number <= tills; ++number) {
     const bool shares = shared && number <= 2;
     if (number == 1 || !shares || things_.sticks.empty()) {
@@ -83,7 +85,7 @@ void Shop::furnish() {
           std::make_unique<Stick>(world_, book_, static_cast<Family>(world_.below(3)), number));
     }
     Stick& stick = *things_.sticks.back();
-    const Workplace::Rules rules{no_failures(stick), shares};
+    const Workplace::Rules rules{no_failures(stick), shares, cancel_within};
     things_.workplaces.push_back(
         std::make_unique<Workplace>(world_, number, stick, rules, outcome_));
   }
@@ -94,9 +96,12 @@ server::Config Shop::configuration() {
       "[link]\nlisten = \"127.0.0.1:" + std::to_string(link_port) +
       "\"\ncertificate = \"server.crt\"\nkey = \"server.key\"\nauthority = \"authority.crt\"\n"
       "[libusb]\nenabled = false\n";
+  // Of several tills that may have a stick the first one's mapping has to name a user.
   for (const auto& workplace : things_.workplaces) {
     text += "[[map]]\nstick = \"" + workplace->stick().identity + "\"\ntill = \"" +
-            workplace->name() + "\"\npipeline = \"" + (world_.one_in(4) ? "off" : "on") + "\"\n";
+            workplace->name() +
+            (workplace == things_.workplaces.front() ? "\"\nuser = \"anna" : "") +
+            "\"\npipeline = \"" + (world_.one_in(4) ? "off" : "on") + "\"\n";
   }
   auto config = server::parse_config(text, "tillbridged.toml");
   if (!config) throw std::runtime_error(config.error().message);

@@ -133,8 +133,9 @@ TEST_F(SurvivalTest, OneSeedIsOneRun) {
 }
 
 void expect_caught(Sabotage sabotage) {
+  const std::uint32_t count = setting("TILLBRIDGE_RUNS", 6);
   std::size_t sabotaged = 0;
-  for (std::uint32_t seed = 1; sabotaged < 6; ++seed) {
+  for (std::uint32_t seed = setting("TILLBRIDGE_SEED", 1); sabotaged < count; ++seed) {
     const Outcome outcome = simulate(seed, Weather::calm, sabotage);
     if (!outcome.sabotaged) continue;  // too few frames
     sabotaged += 1;

@@ -7,8 +7,13 @@
 
 namespace tillbridge::simulation {
 
-Terminal::Terminal(World& world, Ledger& ledger, std::string till, std::shared_ptr<Rdp> rdp)
-    : world_(world), ledger_(ledger), till_(std::move(till)), rdp_(std::move(rdp)) {
+Terminal::Terminal(World& world, Ledger& ledger, std::string till, Duration cancel_within,
+                   std::shared_ptr<Rdp> rdp)
+    : world_(world),
+      ledger_(ledger),
+      till_(std::move(till)),
+      cancel_within_(cancel_within),
+      rdp_(std::move(rdp)) {
   rdp_->terminal = this;
   role_.start(loop_.now());
   pump();
@@ -71,6 +76,7 @@ bool Terminal::pump_role() {
       for (auto& [socket, client] : clients_) {
         if (socket == found->second.user) client->device.reset();
       }
+      std::erase_if(cancelled_, [&](const auto& item) { return item.first.first == gone->device; });
       exported_.erase(found);
       gone_.insert(gone->device);
     } else if (auto* done = std::get_if<Role::Completed>(&*output)) {
@@ -111,6 +117,7 @@ void Terminal::completed(rdpeusb::DeviceId device, usb::Completion completion) {
     return;
   }
   Exported& exported = found->second;
+  cancelled_.erase({device, completion.id});
   ledger_.answered(till_, completion);
   if (exported.leftover.erase(completion.id) != 0) return;
   if (exported.running.erase(completion.id) == 0) {
@@ -148,10 +155,27 @@ void Terminal::abandon(const std::shared_ptr<PosSocket>& socket) {
     exported->second.leftover.merge(exported->second.running);
     exported->second.running.clear();
     for (const usb::TransferId id : exported->second.leftover) {
-      role_.cancel(*device, id, loop_.now());
+      cancel(*device, id);
     }
   }
   pump();
+}
+
+void Terminal::cancel(rdpeusb::DeviceId device, usb::TransferId transfer) {
+  cancelled_[{device, transfer}] = loop_.now() + cancel_within_;
+  if (cancelled_.size() == 1)
+    cancel_timer_.arm(loop_.now() + cancel_within_, [this] { expect_cancelled(); });
+  role_.cancel(device, transfer, loop_.now());
+}
+
+void Terminal::expect_cancelled() {
+  Instant next = loop_.now() + cancel_within_;
+  for (const auto& [transfer, until] : cancelled_) {
+    if (until <= loop_.now()) world_.violation("a transfer that was cancelled does not end");
+    next = std::min(next, until);
+  }
+  if (!cancelled_.empty() && next > loop_.now())
+    cancel_timer_.arm(next, [this] { expect_cancelled(); });
 }
 
 bool Terminal::pump_client(const std::shared_ptr<PosSocket>& socket, Client& client) {
@@ -184,7 +208,7 @@ bool Terminal::pump_client(const std::shared_ptr<PosSocket>& socket, Client& cli
       ledger_.asked(till_, submit->transfer);
       role_.submit(*client.device, std::move(submit->transfer), loop_.now());
     } else if (const auto* cancel = std::get_if<Exporter::Cancel>(&*output)) {
-      if (client.device) role_.cancel(*client.device, cancel->transfer, loop_.now());
+      if (client.device) this->cancel(*client.device, cancel->transfer);
     } else if (const auto* close = std::get_if<Exporter::Close>(&*output)) {
       if (close->error) world_.violation("the POS broke USB/IP: " + close->error->message);
       socket->ended = true;

@@ -30,8 +30,10 @@ struct PosSocket {
 /// Destroying it is the end of the session: its RDP connection is gone.
 class Terminal {
  public:
-  /// `till`: whose session it is, for the ledger.
-  Terminal(World& world, Ledger& ledger, std::string till, std::shared_ptr<Rdp> rdp);
+  /// `till`: whose session it is, for the ledger. `cancel_within`: how long a cancelled transfer
+  /// may take to end.
+  Terminal(World& world, Ledger& ledger, std::string till, Duration cancel_within,
+           std::shared_ptr<Rdp> rdp);
   ~Terminal();
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
@@ -70,16 +72,21 @@ class Terminal {
   bool pump_intake();
   bool pump_client(const std::shared_ptr<PosSocket>& socket, Client& client);
   void completed(rdpeusb::DeviceId device, usb::Completion completion);
+  void cancel(rdpeusb::DeviceId device, usb::TransferId transfer);
+  void expect_cancelled();
 
   World& world_;
   Ledger& ledger_;
   std::string till_;
+  Duration cancel_within_;
   transport::Loop loop_;
   std::shared_ptr<Rdp> rdp_;
   rdpeusb::TerminalRole role_;
   terminal::DeviceIntake intake_{{}};
   transport::Timer timer_{loop_};
   std::map<rdpeusb::DeviceId, Exported> exported_;
+  std::map<std::pair<rdpeusb::DeviceId, usb::TransferId>, Instant> cancelled_;
+  transport::Timer cancel_timer_{loop_};
   std::set<rdpeusb::DeviceId> gone_;  ///< that were
   std::vector<std::pair<std::shared_ptr<PosSocket>, std::unique_ptr<Client>>> clients_;
   std::size_t arrivals_ = 0, departures_ = 0;

@@ -63,7 +63,7 @@ void Workplace::open_session() {
   end_session();
   rdp_ = std::make_shared<Rdp>(world_);
   till_ = std::make_unique<Till>(world_, name_, link_port, rdp_);
-  terminal_ = std::make_unique<Terminal>(world_, stick_.ledger, name_, rdp_);
+  terminal_ = std::make_unique<Terminal>(world_, stick_.ledger, name_, rules_.cancel_within, rdp_);
   pos_.use(terminal_.get());
 }
 

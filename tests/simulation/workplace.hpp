@@ -24,6 +24,7 @@ class Workplace {
   struct Rules {
     bool no_failures = false;  ///< a receipt that fails is a violation
     bool shares = false;       ///< its stick belongs to another workplace as well
+    Duration cancel_within{};  ///< how long a cancelled transfer may take to end
   };
   /// Its receipts are process data that no other workplace has.
   Workplace(World& world, unsigned number, Stick& stick, Rules rules, Outcome& outcome);
