@@ -52,6 +52,8 @@ Connection::~Connection() {
 }
 
 void Connection::waits(bool on) noexcept {
+  // Who waits already has waited since then: a thread that starts late makes nobody younger.
+  if (on && waiting_since_ > 0) return;
   waiting_since_ = on ? steady_clock::now().time_since_epoch().count() : at_work;
 }
 

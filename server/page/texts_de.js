@@ -12,7 +12,7 @@ export const de = {
   'error.unreachable': 'Der Server antwortet nicht.', 'error.unreachable.remedy': 'Prüfen Sie, ob dieser Rechner ihn erreicht; dann noch einmal.', 'error.status': 'Der Server antwortete mit Fehler {status}.',
 
   // die Zeile oben
-  'headline.need': { one: 'Eine Sache braucht Sie', other: '{n} Sachen brauchen Sie' }, 'headline.first': 'Willkommen. Geben wir der ersten Kasse ihren Stick.', 'headline.drain': 'Wartung: Keine Kasse bekommt jetzt einen Stick',
+  'headline.need': { one: 'Eine Sache wartet auf Sie', other: '{n} Sachen warten auf Sie' }, 'headline.first': 'Willkommen. Geben wir der ersten Kasse ihren Stick.', 'headline.drain': 'Wartung: Keine Kasse bekommt jetzt einen Stick',
   'headline.quiet': 'Gerade ist keine Kasse verbunden', 'headline.quiet.more': { one: '{n} Kasse ist eingerichtet', other: '{n} Kassen sind eingerichtet' },
   'headline.some': '{n} von {all} verbundenen Kassen haben ihren Stick', 'headline.good': { one: 'Ihre Kasse hat ihren Stick', other: 'Alle {n} Kassen haben ihren Stick' }, 'headline.good.here': { one: 'Die verbundene Kasse hat ihren Stick', other: 'Alle {n} verbundenen Kassen haben ihren Stick' },
   'headline.good.away': { one: '{n} Kasse ist nicht da', other: '{n} Kassen sind nicht da' }, 'headline.sticks': '{n} von {all} Sticks in Benutzung', 'headline.worst': 'langsamstes p99 {time}',

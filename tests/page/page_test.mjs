@@ -279,7 +279,7 @@ test('p99 moves, and the line with it', async () => {
 
 test('events come in live; German; dark', async () => {
   await inFrontOf(states.everything(), { language: 'de-AT', dark: true }, async (page, standin) => {
-    await headline(page, '3 Sachen brauchen Sie');
+    await headline(page, '3 Sachen warten auf Sie');
     standin.log({ kind: 'lease_begun', text: 'lease begun', stick: states.stick(1).id, till: 'kasse-01', who: 'till kasse-01' });
     standin.log({ kind: 'alarm_raised', level: 'warning', text: 'the stick is refused', stick: states.stick(5).id });
     await page.getByRole('log').getByText('Benutzung begonnen').waitFor();
