@@ -38,7 +38,7 @@ void DeviceIntake::device_arrived(DeviceId device, rdpeusb::AnnouncedDevice anno
                                   Instant now) {
   usb::DeviceReader reader = reader_for(announced);
   auto [entry, inserted] = reading_.try_emplace(
-      device, Reading{std::move(announced), std::move(reader), 0, {}, now, false, false});
+      device, Reading{std::move(announced), std::move(reader), 0, {}, now, false, false, 0});
   if (inserted) step(device, entry->second, now);
 }
 
@@ -59,15 +59,20 @@ bool DeviceIntake::completed(DeviceId device, const usb::Completion& completion,
   // Our own giving up is a time-out of this one request; the reader can do without a string.
   if (reading.given_up && seen.status == usb::TransferStatus::cancelled) {
     seen.status = usb::TransferStatus::timeout;
-    reading.timed_out = true;
+    reading.unanswered = true;
+  }
+  // What ran when the link or its server broke down ends so: nobody knows what became of it.
+  if (seen.status == usb::TransferStatus::bus_error && reading.broken < broken_readings) {
+    reading.broken += 1;
+    reading.unanswered = true;
   }
   reading.reader.complete(seen);
   if (!reading.reader.done()) {
     step(device, reading, now);
-  } else if (reading.timed_out && !reading.reader.result() &&
+  } else if (reading.unanswered && !reading.reader.result() &&
              now < reading.begun + reading_patience) {
     reading.reader = reader_for(reading.announced);
-    reading.timed_out = false;
+    reading.unanswered = false;
     step(device, reading, now);
   } else {
     judge(device, reading);

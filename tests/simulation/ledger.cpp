@@ -85,6 +85,23 @@ void Ledger::answered(const std::string& till, const usb::Completion& completion
   asked.erase(std::next(found).base());
 }
 
+std::uint64_t Ledger::digest_of(ByteView bytes) {
+  std::uint64_t digest = 14695981039346656037U;
+  for (const std::uint8_t byte : bytes) digest = (digest ^ byte) * 1099511628211U;
+  return digest;
+}
+
+void Ledger::gave(ByteView answer) {
+  if (follows_answers_ && !answer.empty()) answers_.push_back(digest_of(answer));
+}
+
+void Ledger::got(ByteView answer) {
+  const auto found = std::find(answers_.begin(), answers_.end(), digest_of(answer));
+  if (found == answers_.end()) return;  // of endpoint 0
+  if (found != answers_.begin()) world_.violation("an answer of the stick was lost");
+  answers_.erase(answers_.begin(), found + 1);
+}
+
 void Ledger::pulled() {
   pulls_ += 1;
   for (auto& [till, user] : users_) user.current = false;
@@ -124,9 +141,7 @@ void Ledger::reached_stick(const usb::Transfer& transfer) {
 
 void LentDevice::die() {
   dead_ = true;
-  for (const usb::TransferId id : std::set<usb::TransferId>(running_)) {
-    device_->cancel(id, world_.now());
-  }
+  for (const auto& [id, reads] : running_) device_->cancel(id, world_.now());
   while (device_->poll_completion()) {
   }
   running_.clear();
@@ -134,7 +149,8 @@ void LentDevice::die() {
 
 void LentDevice::submit(usb::Transfer transfer, Instant now) {
   if (dead_) return;
-  if (!running_.insert(transfer.id).second) {
+  const bool reads = transfer.type == usb::TransferType::bulk && transfer.in();
+  if (!running_.emplace(transfer.id, reads).second) {
     world_.violation("a transfer was submitted to the stick twice");
   }
   ledger_.reached_stick(transfer);
@@ -155,9 +171,14 @@ void LentDevice::power_cycle(Instant now) {
 std::optional<usb::Completion> LentDevice::poll_completion() {
   if (dead_) return std::nullopt;
   auto completion = device_->poll_completion();
-  if (completion && running_.erase(completion->id) == 0) {
+  if (!completion) return completion;
+  const auto found = running_.find(completion->id);
+  if (found == running_.end()) {
     world_.violation("the stick completed a transfer twice");
+    return completion;
   }
+  if (found->second) ledger_.gave(completion->data);
+  running_.erase(found);
   return completion;
 }
 

@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -33,8 +32,11 @@ class Ledger {
   void asked(const std::string& till, const usb::Transfer& transfer);
   /// One that was taken back may have reached the stick or not.
   void answered(const std::string& till, const usb::Completion& completion);
+  void got(ByteView answer);
   // at the stick
   void reached_stick(const usb::Transfer& transfer);
+  /// What it answered to a read.
+  void gave(ByteView answer);
   void pulled();
 
   /// Whether the server may bring a command to its end that a till left in the middle, with the
@@ -43,6 +45,9 @@ class Ledger {
   /// From now on whatever the session asked must reach the stick before anything that it asks
   /// later.
   void set_strict(bool strict) noexcept { strict_ = strict; }
+  /// From now on whatever the stick answers to a read must reach the session before anything that
+  /// it answers later. Not where a pipeline reads ahead of the session.
+  void follow_answers() noexcept { follows_answers_ = true; }
 
   [[nodiscard]] std::uint64_t reached() const noexcept { return reached_; }
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
@@ -66,12 +71,14 @@ class Ledger {
     bool current = false;  ///< the stick it has is the stick as it is now
   };
   [[nodiscard]] static bool counts(const usb::Transfer& transfer);
+  [[nodiscard]] static std::uint64_t digest_of(ByteView bytes);
   [[nodiscard]] static Line line(const usb::Transfer& transfer);
 
   World& world_;
   std::function<std::string()> holder_;
   std::map<std::string, User> users_;  ///< by till
-  bool strict_ = true, command_ends_allowed_ = false;
+  std::deque<std::uint64_t> answers_;  ///< digests, on their way to the session
+  bool strict_ = true, follows_answers_ = false, command_ends_allowed_ = false;
   std::uint64_t reached_ = 0, lost_ = 0, failed_ = 0, asked_again_ = 0, last_data_ = 0;
   std::uint64_t command_ends_ = 0, pulls_ = 0;
 };
@@ -109,7 +116,7 @@ class LentDevice final : public simulator::Device {
   std::shared_ptr<simulator::Device> device_;
   Ledger& ledger_;
   World& world_;
-  std::set<usb::TransferId> running_;
+  std::map<usb::TransferId, bool> running_;  ///< and whether it is a bulk read
   bool dead_ = false;
 };
 

@@ -77,7 +77,7 @@ void Shop::furnish() {
   const bool shared =
       !one && !is_harmless(weather_) && weather_ != Weather::server_deaths && !world_.one_in(3);
   // Otherwise until the link is back, or the till has given up hope that it comes back.
-  const Duration cancel_within = weather_ == Weather::calm ? 2s : 200s;
+  const Duration cancel_within = weather_ == Weather::calm ? 250ms : 200s;
   for (std::uint32_t number = 1; number <= tills; ++number) {
     const bool shares = shared && number <= 2;
     if (number == 1 || !shares || things_.sticks.empty()) {
@@ -132,6 +132,7 @@ Outcome Shop::run() {
   for (const auto& stick : things_.sticks) {
     stick->ledger.set_strict(is_harmless(weather_));
     stick->ledger.allow_command_ends(!is_harmless(weather_));
+    if (is_harmless(weather_) && stick->family == Family::diebold) stick->ledger.follow_answers();
   }
   if (world_.violated().empty()) {
     weather_maker_.begin(world_.now() + 4min);

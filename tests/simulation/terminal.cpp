@@ -110,6 +110,7 @@ bool Terminal::pump_intake() {
 }
 
 void Terminal::completed(rdpeusb::DeviceId device, usb::Completion completion) {
+  if (!completion.data.empty()) ledger_.got(completion.data);
   if (intake_.completed(device, completion, loop_.now())) return;
   const auto found = exported_.find(device);
   if (found == exported_.end()) {  // or one that was still being read when it went

@@ -104,14 +104,24 @@ pos::Deed Workplace::connect() {
     auto chosen = pos::choose_tse(options, {}, pos_);
     if (!chosen) return chosen.failure();
     tse_ = std::move(*chosen);
-    cashier_ = std::make_unique<pos::Cashier>(*tse_, access_, told);
+    cashier_ = std::make_unique<pos::Cashier>(*tse_, *access_, told);
   }
   pos::Deed done = tse_->connect();
   if (done && !at_work_) {
-    done = tse_->set_up(name_, access_, told);
+    done = tse_->set_up(name_, *access_, told);
     at_work_ = static_cast<bool>(done);
   }
-  return done ? cashier_->open(name_) : done;
+  if (done) done = cashier_->open(name_);
+  if (done || (done.failure().what != pos::Trouble::last_pin_try &&
+               done.failure().what != pos::Trouble::pin_blocked)) {
+    return done;
+  }
+  // Logins whose answers were lost count as wrong, and the POS wants a person to make sure. One
+  // does: the PIN is right.
+  cashier_.reset();
+  tse_.reset();
+  access_.emplace(access_to(stick_.family));
+  return done;
 }
 
 void Workplace::set_up() {

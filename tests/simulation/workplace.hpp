@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -87,7 +88,7 @@ class Workplace {
   std::shared_ptr<Rdp> rdp_;
   std::unique_ptr<Terminal> terminal_;
   std::unique_ptr<Till> till_;
-  pos::Access access_;
+  std::optional<pos::Access> access_;
   std::unique_ptr<pos::Tse> tse_;
   std::unique_ptr<pos::Cashier> cashier_;
   std::uint64_t first_counter_ = 0;

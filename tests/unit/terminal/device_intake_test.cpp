@@ -165,6 +165,21 @@ TEST(DeviceIntake, GivesUpOnARequestThatIsNeverAnswered) {
   ASSERT_TRUE(refused && std::holds_alternative<DeviceIntake::Refused>(*refused));
 }
 
+TEST(DeviceIntake, ReadsAnewWhatWasLostWithTheServer) {
+  auto disk = simulated_disk();
+  DeviceIntake intake({});
+  intake.device_arrived(device_id, announced(), start);
+  for (unsigned lost = 0; lost < DeviceIntake::broken_readings; ++lost) {
+    auto output = intake.poll();
+    ASSERT_TRUE(output && std::holds_alternative<DeviceIntake::Submit>(*output)) << lost;
+    usb::Completion completion;
+    completion.id = std::get<DeviceIntake::Submit>(*output).transfer.id;
+    completion.status = usb::TransferStatus::bus_error;
+    EXPECT_TRUE(intake.completed(device_id, completion, start));
+  }
+  EXPECT_TRUE(std::holds_alternative<DeviceIntake::Admitted>(judge(intake, *disk)));
+}
+
 /// Plays a device: `answer` sees each request of the intake. Answers its opinion and how many
 /// requests that took.
 template <typename Answer>
