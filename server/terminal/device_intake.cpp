@@ -62,7 +62,7 @@ bool DeviceIntake::completed(DeviceId device, const usb::Completion& completion,
     reading.unanswered = true;
   }
   // What ran when the link or its server broke down ends so: nobody knows what became of it.
-  if (seen.status == usb::TransferStatus::bus_error && reading.broken < broken_readings) {
+  if (seen.status == usb::TransferStatus::error && reading.broken < broken_readings) {
     reading.broken += 1;
     reading.unanswered = true;
   }
