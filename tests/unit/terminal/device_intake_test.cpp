@@ -174,7 +174,7 @@ TEST(DeviceIntake, ReadsAnewWhatWasLostWithTheServer) {
     ASSERT_TRUE(output && std::holds_alternative<DeviceIntake::Submit>(*output)) << lost;
     usb::Completion completion;
     completion.id = std::get<DeviceIntake::Submit>(*output).transfer.id;
-    completion.status = usb::TransferStatus::bus_error;
+    completion.status = usb::TransferStatus::error;
     EXPECT_TRUE(intake.completed(device_id, completion, start));
   }
   EXPECT_TRUE(std::holds_alternative<DeviceIntake::Admitted>(judge(intake, *disk)));
