@@ -11,7 +11,8 @@ TILL, SERIAL, CLIENT = "kasse-01", "5A2F00000001", "KASSE-01"
 class Shop:
     """tillbridge-pos sees the stick as the session's host stack does: through the whole chain."""
 
-    usbip_port = 0  # any
+    usbip_port = 0      # any
+    pos_arguments = ()  # of every run of the POS
 
     def __init__(self, c, kind, link="", way=lambda server: server.port, **options):
         """`link`: more of the server's [link]; `way`: the port at which the till finds it."""
@@ -43,7 +44,7 @@ class Shop:
         self.terminal.wait_for(r"device \d+ gone", after=mark)
 
     def start_pos(self, *arguments):
-        return self.c.pos("--usbip", f"127.0.0.1:{self.port}", "--pins", self.pins, *arguments)
+        return self.c.pos("--usbip", f"127.0.0.1:{self.port}", "--pins", self.pins, *self.pos_arguments, *arguments)
 
     def pos(self, *arguments, expect=0):
         """Runs it to its end; returns its JSON lines."""

@@ -47,11 +47,13 @@ class Deaths:
         assert last.wait() == 0, last.text()
         report, codes = self.ledger.check()
         witness = self.shop.witness()
-        # Seen by the stick, a death is nothing at all: no reset, no loss of power, nothing that came twice.
-        tse.nothing_happened_to(witness)
+        # Seen by the stick, a death is a command that its host begins anew after at most: no reset of the stick, no loss of power,
+        # nothing that came twice.
+        tse.nothing_happened_to(witness, class_resets=ROUNDS)
         assert witness["signatures"] == report["logs"]
         receipts = sum(len(self.ledger.signed(program)) for _, program in self.ledger.runs)
-        print(f"    {ROUNDS} deaths, {self.in_time} of them while the POS signed, {receipts} receipts; the POS ended with "
+        print(f"    {ROUNDS} deaths, {self.in_time} of them while the POS signed, {receipts} receipts, {witness['class_resets']} commands "
+              f"begun anew; the POS ended with "
               f"{dict(sorted(codes.items()))}; the stick was back after {statistics.median(self.back_s):.2f} s, at most "
               f"{max(self.back_s):.2f} s; {vitals.text()}", flush=True)
         vitals.check(self.shop.c.sanitizer)
