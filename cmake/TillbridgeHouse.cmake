@@ -55,6 +55,10 @@ function(tillbridge_room name)
   target_link_libraries(tillbridge_${name} PUBLIC tillbridge_house ${ROOM_USES} PRIVATE ${ROOM_PRIVATELY_USES})
   if(TARGET tillbridge_room_headers)
     target_precompile_headers(tillbridge_${name} REUSE_FROM tillbridge_room_headers)
+    if(TILLBRIDGE_SANITIZE MATCHES thread)
+      # GCC 12 warns of copies inside std::string once its header is precompiled and so none of the system's; the other builds look.
+      target_compile_options(tillbridge_${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread>)
+    endif()
   endif()
 endfunction()
 
