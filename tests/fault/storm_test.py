@@ -1,6 +1,6 @@
 """Sticks are pulled and plugged faster than anybody can follow: in the end everything works, and nothing has piled up.
 
-Arguments: the build directory, then names of tests (none: all). See fault_support.py for the full size."""
+Arguments: the build directory, then names of tests (none: all). See README.md for the full size."""
 
 import random
 import time
