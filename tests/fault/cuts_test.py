@@ -3,18 +3,15 @@
 Arguments: the build directory, then names of tests (none: all). TILLBRIDGE_SEED chooses another sequence of cuts; see README.md
 for the full size."""
 
-import os
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "chain"))
-from chain_support import BLOCK, image, json_lines, main, sha256  # noqa: E402
+from fault_support import SEED, suite
+from chain_support import BLOCK, image, json_lines, main, sha256
 
 STICK = {"kind": "mass-storage", "serial": "5A2F00000001"}
 MAP = {"stick": "1209:0001:5A2F00000001", "till": "kasse-01"}
 READ_BYTES = 16 << 20
-SEED = int(os.environ.get("TILLBRIDGE_SEED", "1"))
-FULL = os.environ.get("TILLBRIDGE_FAULT") == "full"
 
 
 def read_through(c, *relay_arguments, link=""):
@@ -78,8 +75,5 @@ def test_longer_than_the_grace_time(c):
 
 
 if __name__ == "__main__":
-    tests = dict(globals())
-    if not FULL and len(sys.argv) <= 2:
-        # In the suite receipts_test has such a hole, with a POS.
-        del tests["test_longer_than_the_grace_time"]
-    main(tests)
+    # In the suite receipts_test has such holes, with a POS.
+    main(suite(globals(), "test_a_black_hole_in_the_middle_of_a_read", "test_longer_than_the_grace_time"))

@@ -28,6 +28,11 @@ def size(full, short):
     return full if FULL else short
 
 
+def suite(tests, *full_only):
+    """For main(): in the short form `full_only` are left out unless they are named."""
+    return {name: test for name, test in tests.items() if FULL or len(sys.argv) > 2 or name not in full_only}
+
+
 class Relay:
     """The network between till and USB server; see relay.py."""
 
@@ -195,4 +200,4 @@ def descriptors(pid):
 
 
 __all__ = ["FULL", "SEED", "SIGNATURE_NOT_MADE", "SIGNATURE_UNKNOWN", "Ledger", "PatientShop", "Relay", "ShopWithBus",
-           "Vitals", "commands_aborted", "json_lines", "size", "stayed", "tse", "verify"]
+           "Vitals", "commands_aborted", "json_lines", "size", "stayed", "suite", "tse", "verify"]

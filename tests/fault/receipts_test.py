@@ -2,7 +2,7 @@
 
 Arguments: the build directory, then names of tests (none: all). See README.md for the full size."""
 
-from fault_support import SIGNATURE_NOT_MADE, SIGNATURE_UNKNOWN, Ledger, PatientShop, Relay, commands_aborted, size, stayed, tse
+from fault_support import SIGNATURE_NOT_MADE, SIGNATURE_UNKNOWN, Ledger, PatientShop, Relay, commands_aborted, size, stayed, suite, tse
 from chain_support import main
 
 HOLE_RECEIPTS = 6
@@ -108,4 +108,4 @@ def back_after(shop, relay):
 
 
 if __name__ == "__main__":
-    main(globals())
+    main(suite(globals(), "test_cuts_swissbit"))

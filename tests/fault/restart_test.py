@@ -6,7 +6,7 @@ import random
 import subprocess
 import time
 
-from fault_support import SEED, Ledger, ShopWithBus, size, tse
+from fault_support import SEED, Ledger, ShopWithBus, size, suite, tse
 from chain_support import main
 
 ROUNDS = size(30, 2)
@@ -74,4 +74,4 @@ def test_restarted_diebold(c):
 
 
 if __name__ == "__main__":
-    main(globals())
+    main(suite(globals(), "test_restarted_cryptovision"))
