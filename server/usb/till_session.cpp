@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -34,7 +35,7 @@ std::string seconds_text(Duration duration) {
 
 // Names a session for the registry.
 std::string hex(const link::SessionId& id) {
-  constexpr const char* digits = "0123456789abcdef";
+  constexpr std::string_view digits = "0123456789abcdef";
   std::string text;
   for (const std::uint8_t byte : id) {
     text += digits[byte >> 4U];
