@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <mutex>
@@ -67,11 +68,15 @@ class Till {
   Till(transport::Loop& loop, const std::filesystem::path& configuration, int socket)
       : stick_(loop, configuration), host_(transport::adopt_socket(loop, socket)) {}
 
-  void start() {
+  /// `ready`: once, when there is a stick to import. On a busy machine 64 tills need a while.
+  void start(std::function<void()> ready) {
+    ready_ = std::move(ready);
     stick_.start({.ready =
                       [this](const usb::DeviceDescription& device) {
                         device_ = device;
+                        if (!ready_) return;
                         serve();
+                        std::exchange(ready_, nullptr)();
                       },
                   .completed =
                       [this](usb::Completion completion) {
@@ -114,6 +119,7 @@ class Till {
   std::unique_ptr<transport::Stream> host_;
   usbip::Exporter exporter_{usbip::Exporter::Start::await_request};
   usb::DeviceDescription device_;
+  std::function<void()> ready_;
   bool pumping_ = false;
 };
 
@@ -210,14 +216,16 @@ void run(const Options& options) {
     std::array<int, 2> ends{};
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
       throw std::runtime_error("no socket pair");
-    tills.emplace_back(loop, options.tills[turn], ends[0]).start();
-    threads.emplace_back([&, turn, socket = ends[1]] {
+    const auto sign = [&, turn, socket = ends[1]] {
       try {
         sign_receipts(socket, options, turn, journal);
       } catch (const std::exception& error) {
         journal.failed(options.tills[turn].string() + ": " + error.what());
       }
       if (--busy == 0) loop.stop();
+    };
+    tills.emplace_back(loop, options.tills[turn], ends[0]).start([&threads, sign] {
+      threads.emplace_back(sign);
     });
   }
   loop.run();
