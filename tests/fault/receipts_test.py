@@ -2,7 +2,8 @@
 
 Arguments: the build directory, then names of tests (none: all). See README.md for the full size."""
 
-from fault_support import SIGNATURE_NOT_MADE, SIGNATURE_UNKNOWN, Ledger, PatientShop, Relay, commands_aborted, size, stayed, suite, tse
+from fault_support import (SIGNATURE_NOT_MADE, SIGNATURE_UNKNOWN, Ledger, PatientShop, Relay, commands_aborted, size, stayed, suite,
+                           tse)
 from chain_support import main
 
 HOLE_RECEIPTS = 6
