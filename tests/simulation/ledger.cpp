@@ -14,7 +14,8 @@ constexpr std::uint8_t bulk_only_reset_type = 0x21, bulk_only_reset = 0xFF,
 
 }  // namespace
 
-bool Ledger::counts(const usb::Transfer& transfer) {
+bool Ledger::counts(const usb::Transfer& transfer) const {
+  if (reads_count_) return true;
   if (transfer.type == usb::TransferType::control)
     return (transfer.setup.request_type & 0x80U) == 0;
   return (transfer.endpoint & 0x80U) == 0;
@@ -60,6 +61,14 @@ void Ledger::asked(const std::string& till, const usb::Transfer& transfer) {
   if (!counts(transfer)) return;
   std::deque<Line>& asked = users_[till].asked;
   asked.push_back(line(transfer));
+  asked.back().number = ++last_number_;
+  if (calm_) {
+    world_.after(at_once, [this, &asked, number = last_number_] {
+      const bool waits = std::any_of(asked.begin(), asked.end(),
+                                     [&](const Line& each) { return each.number == number; });
+      if (waits) world_.violation("does not reach the stick");
+    });
+  }
   if (transfer.data.size() < disk_block_bytes) return;
   if (asked.back().digest == last_data_) asked_again_ += 1;
   last_data_ = asked.back().digest;
@@ -92,7 +101,7 @@ std::uint64_t Ledger::digest_of(ByteView bytes) {
 }
 
 void Ledger::gave(ByteView answer) {
-  if (follows_answers_ && !answer.empty()) answers_.push_back(digest_of(answer));
+  if (reads_count_ && !answer.empty()) answers_.push_back(digest_of(answer));
 }
 
 void Ledger::got(ByteView answer) {

@@ -1,6 +1,7 @@
 // What was asked of a stick at the terminal server, and what the stick was asked.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -45,9 +46,14 @@ class Ledger {
   /// From now on whatever the session asked must reach the stick before anything that it asks
   /// later.
   void set_strict(bool strict) noexcept { strict_ = strict; }
-  /// From now on whatever the stick answers to a read must reach the session before anything that
-  /// it answers later. Not where a pipeline reads ahead of the session.
-  void follow_answers() noexcept { follows_answers_ = true; }
+  /// From now on there is no weather: what is asked reaches the stick at once. With `reads` they
+  /// count as well, and whatever the stick answers to one must reach the session before anything
+  /// that it answers later: not where a pipeline reads ahead of the session.
+  void expect_calm(bool reads) noexcept {
+    calm_ = true;
+    reads_count_ = reads;
+  }
+  static constexpr std::chrono::seconds at_once{1};
 
   [[nodiscard]] std::uint64_t reached() const noexcept { return reached_; }
   [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
@@ -63,6 +69,7 @@ class Ledger {
     std::string what;  ///< for a person
     std::uint64_t digest = 0;
     usb::TransferId id = 0;
+    std::uint64_t number = 0;
     bool taken_back = false;
     bool ends_command = false;  ///< a step of Bulk-Only Transport's reset recovery
   };
@@ -70,7 +77,7 @@ class Ledger {
     std::deque<Line> asked;
     bool current = false;  ///< the stick it has is the stick as it is now
   };
-  [[nodiscard]] static bool counts(const usb::Transfer& transfer);
+  [[nodiscard]] bool counts(const usb::Transfer& transfer) const;
   [[nodiscard]] static std::uint64_t digest_of(ByteView bytes);
   [[nodiscard]] static Line line(const usb::Transfer& transfer);
 
@@ -78,7 +85,8 @@ class Ledger {
   std::function<std::string()> holder_;
   std::map<std::string, User> users_;  ///< by till
   std::deque<std::uint64_t> answers_;  ///< digests, on their way to the session
-  bool strict_ = true, follows_answers_ = false, command_ends_allowed_ = false;
+  bool strict_ = true, calm_ = false, reads_count_ = false, command_ends_allowed_ = false;
+  std::uint64_t last_number_ = 0;
   std::uint64_t reached_ = 0, lost_ = 0, failed_ = 0, asked_again_ = 0, last_data_ = 0;
   std::uint64_t command_ends_ = 0, pulls_ = 0;
 };

@@ -132,7 +132,7 @@ Outcome Shop::run() {
   for (const auto& stick : things_.sticks) {
     stick->ledger.set_strict(is_harmless(weather_));
     stick->ledger.allow_command_ends(!is_harmless(weather_));
-    if (is_harmless(weather_) && stick->family == Family::diebold) stick->ledger.follow_answers();
+    if (weather_ == Weather::calm) stick->ledger.expect_calm(stick->family == Family::diebold);
   }
   if (world_.violated().empty()) {
     weather_maker_.begin(world_.now() + 4min);

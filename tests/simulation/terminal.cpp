@@ -76,7 +76,7 @@ bool Terminal::pump_role() {
       for (auto& [socket, client] : clients_) {
         if (socket == found->second.user) client->device.reset();
       }
-      std::erase_if(cancelled_, [&](const auto& item) { return item.first.first == gone->device; });
+      std::erase_if(deadlines_, [&](const auto& item) { return item.first.first == gone->device; });
       exported_.erase(found);
       gone_.insert(gone->device);
     } else if (auto* done = std::get_if<Role::Completed>(&*output)) {
@@ -118,7 +118,7 @@ void Terminal::completed(rdpeusb::DeviceId device, usb::Completion completion) {
     return;
   }
   Exported& exported = found->second;
-  cancelled_.erase({device, completion.id});
+  deadlines_.erase({device, completion.id});
   ledger_.answered(till_, completion);
   if (exported.leftover.erase(completion.id) != 0) return;
   if (exported.running.erase(completion.id) == 0) {
@@ -163,20 +163,23 @@ void Terminal::abandon(const std::shared_ptr<PosSocket>& socket) {
 }
 
 void Terminal::cancel(rdpeusb::DeviceId device, usb::TransferId transfer) {
-  cancelled_[{device, transfer}] = loop_.now() + cancel_within_;
-  if (cancelled_.size() == 1)
-    cancel_timer_.arm(loop_.now() + cancel_within_, [this] { expect_cancelled(); });
+  expect_end(device, transfer, cancel_within_);
   role_.cancel(device, transfer, loop_.now());
 }
 
-void Terminal::expect_cancelled() {
-  Instant next = loop_.now() + cancel_within_;
-  for (const auto& [transfer, until] : cancelled_) {
-    if (until <= loop_.now()) world_.violation("a transfer that was cancelled does not end");
-    next = std::min(next, until);
+void Terminal::expect_end(rdpeusb::DeviceId device, usb::TransferId transfer, Duration within) {
+  deadlines_[{device, transfer}] = loop_.now() + within;
+  look_at_deadlines();
+}
+
+void Terminal::look_at_deadlines() {
+  deadline_timer_.cancel();
+  std::optional<Instant> next;
+  for (const auto& [transfer, deadline] : deadlines_) {
+    if (deadline <= loop_.now()) return world_.violation("a transfer does not end");
+    next = std::min(next.value_or(deadline), deadline);
   }
-  if (!cancelled_.empty() && next > loop_.now())
-    cancel_timer_.arm(next, [this] { expect_cancelled(); });
+  if (next) deadline_timer_.arm(*next, [this] { look_at_deadlines(); });
 }
 
 bool Terminal::pump_client(const std::shared_ptr<PosSocket>& socket, Client& client) {
@@ -207,6 +210,10 @@ bool Terminal::pump_client(const std::shared_ptr<PosSocket>& socket, Client& cli
       if (!client.device) continue;
       exported_.at(*client.device).running.insert(submit->transfer.id);
       ledger_.asked(till_, submit->transfer);
+      // With no weather a request to endpoint 0 is answered at once.
+      if (cancel_within_ < Ledger::at_once && submit->transfer.type == usb::TransferType::control) {
+        expect_end(*client.device, submit->transfer.id, Ledger::at_once);
+      }
       role_.submit(*client.device, std::move(submit->transfer), loop_.now());
     } else if (const auto* cancel = std::get_if<Exporter::Cancel>(&*output)) {
       if (client.device) this->cancel(*client.device, cancel->transfer);

@@ -73,7 +73,8 @@ class Terminal {
   bool pump_client(const std::shared_ptr<PosSocket>& socket, Client& client);
   void completed(rdpeusb::DeviceId device, usb::Completion completion);
   void cancel(rdpeusb::DeviceId device, usb::TransferId transfer);
-  void expect_cancelled();
+  void expect_end(rdpeusb::DeviceId device, usb::TransferId transfer, Duration within);
+  void look_at_deadlines();
 
   World& world_;
   Ledger& ledger_;
@@ -85,8 +86,8 @@ class Terminal {
   terminal::DeviceIntake intake_{{}};
   transport::Timer timer_{loop_};
   std::map<rdpeusb::DeviceId, Exported> exported_;
-  std::map<std::pair<rdpeusb::DeviceId, usb::TransferId>, Instant> cancelled_;
-  transport::Timer cancel_timer_{loop_};
+  std::map<std::pair<rdpeusb::DeviceId, usb::TransferId>, Instant> deadlines_;
+  transport::Timer deadline_timer_{loop_};
   std::set<rdpeusb::DeviceId> gone_;  ///< that were
   std::vector<std::pair<std::shared_ptr<PosSocket>, std::unique_ptr<Client>>> clients_;
   std::size_t arrivals_ = 0, departures_ = 0;
