@@ -1,6 +1,5 @@
 #include "plugin/dialer.hpp"
 
-#include <random>
 #include <utility>
 
 namespace tillbridge::plugin {
@@ -18,7 +17,7 @@ Dialer::Dialer(transport::Loop& loop, Target target, Log& log)
       target_(std::move(target)),
       log_(log),
       address_(address_of(target_.host, target_.port)),
-      backoff_(std::random_device{}()),
+      backoff_(loop.random()),
       timer_(loop) {}
 
 void Dialer::start(Connected connected) {
@@ -44,7 +43,11 @@ void Dialer::resumed() {
 
 void Dialer::lost(Level level, const std::string& why) {
   // A server that accepts and drops every connection must not be dialled ten times a second.
-  if (working_since_ && loop_.now() - *working_since_ >= Backoff::good_connection) backoff_.reset();
+  if (std::exchange(restarts_, false)) {
+    backoff_.expect_soon();
+  } else if (working_since_ && loop_.now() - *working_since_ >= Backoff::good_connection) {
+    backoff_.reset();
+  }
   working_since_.reset();
   report(level, why);
   wait();

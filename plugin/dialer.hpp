@@ -35,6 +35,8 @@ class Dialer {
   /// The same for one that goes on with what an earlier one began: the next attempt is a quick one
   /// however soon this one is lost.
   void resumed();
+  /// The server announced that it restarts: once it is lost, the next attempts are quick ones.
+  void restarts() noexcept { restarts_ = true; }
   /// The connection is gone: says why and dials again after a wait.
   void lost(Level level, const std::string& why);
   void stop();
@@ -59,6 +61,7 @@ class Dialer {
   transport::Timer timer_;
   std::unique_ptr<transport::Connecting> connecting_;
   std::optional<Instant> working_since_;
+  bool restarts_ = false;
   std::string last_report_;
 };
 

@@ -1,6 +1,6 @@
 #include "plugin/server_uplink.hpp"
 
-#include <random>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -9,10 +9,9 @@
 namespace tillbridge::plugin {
 namespace {
 
-link::SessionId new_session() {
-  std::random_device source;  // the kernel's own randomness
+link::SessionId new_session(transport::Loop& loop) {
   link::SessionId session{};
-  for (auto& byte : session) byte = static_cast<std::uint8_t>(source() & 0xFFU);
+  for (auto& byte : session) byte = static_cast<std::uint8_t>(loop.random() & 0xFFU);
   return session;
 }
 
@@ -30,6 +29,9 @@ std::string seconds_text(Duration duration) {
   if (tenths < 100 && tenths % 10 != 0) text.append(1, '.').append(std::to_string(tenths % 10));
   return text + " s";
 }
+
+/// How much longer than it said a server that restarts may take before its sticks go on.
+constexpr Duration restart_margin = std::chrono::seconds(5);
 
 Dialer::Target target_of(const ServerSource& source, transport::TlsContext tls) {
   return {source.host, source.port, std::move(tls), source.name};
@@ -52,7 +54,9 @@ ServerUplink::ServerUplink(transport::Loop& loop, ServerSource source, transport
                   take_events();
                 }),
       stopping_(loop),
-      patience_(loop) {}
+      patience_(loop),
+      held_(loop),
+      unpause_(loop) {}
 
 void ServerUplink::start(Events events) {
   events_ = std::move(events);
@@ -68,9 +72,9 @@ void ServerUplink::start(Events events) {
 
 void ServerUplink::greet(std::unique_ptr<transport::Stream> stream) {
   stream_ = std::move(stream);
-  if (!endpoint_) endpoint_.emplace(link::Side::till, new_session());
+  if (!endpoint_) endpoint_.emplace(link::Side::till, new_session(loop_));
   established_ = false;
-  goodbye_.clear();
+  goodbye_.reset();
   endpoint_->connected(loop_.now());
   stream_->start({.received = [this](ByteView bytes) { receive(bytes); },
                   .drained = [this] { tell_if_writable(); },
@@ -140,14 +144,18 @@ void ServerUplink::established(bool resumed) {
     return;
   }
   dialer_.works();
-  withdraw_sticks("the USB server was restarted, or gave up waiting for this till");
-  log_.write(Level::info, "connected to USB server " + dialer_.address());
-  grace_ = {};
+  hold_sticks(lost_since.value_or(loop_.now()));
+  log_.write(Level::info, "connected to USB server " + dialer_.address() +
+                              (sticks_.empty() ? ""
+                                               : ", which was restarted; its sticks stay in the "
+                                                 "session until it grants them again"));
+  if (sticks_.empty()) grace_ = {};
   endpoint_->send_control(link::Hello{.software = "tillbridge " TILLBRIDGE_VERSION,
                                       .client_name = facts_.client_name,
                                       .user = facts_.user,
                                       .domain = facts_.domain,
-                                      .terminal_server = facts_.terminal_server},
+                                      .terminal_server = facts_.terminal_server,
+                                      .holds = true},
                           loop_.now());
 }
 
@@ -167,7 +175,9 @@ void ServerUplink::take(const link::ControlMessage& message) {
     dialer_.report(Level::warning, "USB server " + dialer_.address() +
                                        " has no stick for this till now: " + nothing->message);
   } else if (const auto* goodbye = std::get_if<link::Goodbye>(&message)) {
-    goodbye_ = goodbye->reason;
+    goodbye_ = *goodbye;
+  } else if (const auto* announcement = std::get_if<link::Restarting>(&message)) {
+    restarting(*announcement);
   } else {
     log_.write(Level::debug,
                "USB server " + dialer_.address() + " sent a message that only tills send; ignored");
@@ -180,6 +190,7 @@ void ServerUplink::granted(const link::Granted& grant) {
                                             std::to_string(grant.stream) + ", which is in use");
     return;
   }
+  if (takes_back(grant)) return;
   if (sticks_.size() >= limits::sticks_per_till) {
     log_.write(Level::warning, "stick " + grant.label + " is one more than the " +
                                    std::to_string(limits::sticks_per_till) +
@@ -188,7 +199,7 @@ void ServerUplink::granted(const link::Granted& grant) {
     return;
   }
   const StickId stick = ++last_stick_;
-  sticks_.emplace(stick, grant.stream);
+  sticks_.emplace(stick, Taken{grant.busid, grant.stream});
   events_.offered({.stick = stick,
                    .busid = grant.busid,
                    .label = grant.label.empty() ? grant.busid : grant.label,
@@ -205,8 +216,8 @@ void ServerUplink::revoked(const link::Revoked& revocation) {
 }
 
 std::optional<StickId> ServerUplink::stick_of(link::StreamId stream) const {
-  for (const auto& [stick, its_stream] : sticks_) {
-    if (its_stream == stream) return stick;
+  for (const auto& [stick, taken] : sticks_) {
+    if (!taken.held_until && taken.stream == stream) return stick;
   }
   return std::nullopt;
 }
@@ -217,8 +228,12 @@ void ServerUplink::closed(const std::optional<Error>& error) {
     return;
   }
   const std::string cause = error ? error->message : "it closed the connection";
-  if (!goodbye_.empty()) {
-    end_session(Level::warning, "USB server " + dialer_.address() + " ended the link: " + goodbye_);
+  if (goodbye_ && goodbye_->restarting) {
+    dialer_.restarts();
+    lose_connection(Level::info, "USB server " + dialer_.address() + " restarts; connecting again");
+  } else if (goodbye_) {
+    end_session(Level::warning,
+                "USB server " + dialer_.address() + " ended the link: " + goodbye_->reason);
   } else if (established_) {
     lose_connection(Level::warning, "lost the connection to USB server " + dialer_.address() +
                                         ": " + cause + "; connecting again");
@@ -269,6 +284,7 @@ void ServerUplink::end_session(Level level, const std::string& why) {
   cut_.reset();
   deadline_.cancel();
   patience_.cancel();
+  unpause_.cancel();
   lost_since_.reset();
   grace_ = {};
   withdraw_sticks("the link to the USB server is lost");
@@ -286,6 +302,7 @@ void ServerUplink::give_up() {
   lost_since_.reset();
   grace_ = {};
   deadline_.cancel();
+  unpause_.cancel();
   withdraw_sticks("the USB server is not reached");
   if (!stream_) return;
   stream_.reset();
@@ -293,12 +310,82 @@ void ServerUplink::give_up() {
 }
 
 void ServerUplink::withdraw_sticks(const std::string& why) {
+  held_.cancel();
   const auto sticks = std::exchange(sticks_, {});
-  for (const auto& [stick, stream] : sticks) events_.withdrawn(stick, why);
+  for (const auto& [stick, taken] : sticks) events_.withdrawn(stick, why);
+}
+
+// --- a restart of the server
+
+void ServerUplink::restarting(const link::Restarting& announcement) {
+  log_.write(Level::info, "USB server " + dialer_.address() +
+                              " is about to restart; what has begun comes to its end first");
+  unpause_.arm(loop_.now() + std::chrono::seconds(announcement.within_s) + restart_margin,
+               [this] { events_.going_on(); });
+  events_.pausing();
+}
+
+void ServerUplink::paused() {
+  if (!endpoint_ || stopped_) return;
+  endpoint_->send_control(link::Paused{}, loop_.now());
+}
+
+void ServerUplink::hold_sticks(Instant lost_since) {
+  unpause_.cancel();
+  std::vector<StickId> fresh;
+  for (auto& [stick, taken] : sticks_) {
+    if (taken.held_until) continue;
+    taken.stream = link::control_stream;
+    taken.held_until = lost_since + grace_;
+    fresh.push_back(stick);
+  }
+  for (const StickId stick : fresh) events_.interrupted(stick);
+  look_at_held();
+}
+
+/// A stick that the till still has from before the restart.
+bool ServerUplink::takes_back(const link::Granted& grant) {
+  const auto found = std::find_if(sticks_.begin(), sticks_.end(), [&](const auto& item) {
+    return item.second.held_until && item.second.busid == grant.busid;
+  });
+  if (found == sticks_.end()) return false;
+  const StickId stick = found->first;
+  if (!grant.continues) {
+    sticks_.erase(found);
+    look_at_held();
+    events_.withdrawn(stick,
+                      "it was unplugged, or had another user, since the USB server was restarted");
+    return false;
+  }
+  found->second.stream = grant.stream;
+  found->second.held_until.reset();
+  look_at_held();
+  events_.restored(stick);
+  return true;
+}
+
+void ServerUplink::look_at_held() {
+  held_.cancel();
+  std::optional<Instant> next;
+  std::vector<StickId> late;
+  for (const auto& [stick, taken] : sticks_) {
+    if (!taken.held_until) continue;
+    if (*taken.held_until <= loop_.now()) {
+      late.push_back(stick);
+    } else if (!next || *taken.held_until < *next) {
+      next = taken.held_until;
+    }
+  }
+  if (next) held_.arm(*next, [this] { look_at_held(); });
+  for (const StickId stick : late) {
+    sticks_.erase(stick);
+    events_.withdrawn(stick, "the restarted USB server did not grant it again in time");
+  }
 }
 
 bool ServerUplink::can_send() const {
-  return endpoint_ && endpoint_->can_send() &&
+  // What is not sent while there is no connection can wait for the next server as well.
+  return established_ && endpoint_ && endpoint_->can_send() &&
          (!stream_ || stream_->queued_bytes() < transport::Stream::write_queue_high_water);
 }
 
@@ -311,8 +398,8 @@ void ServerUplink::tell_if_writable() {
 
 void ServerUplink::send(StickId stick, Bytes bytes) {
   const auto found = sticks_.find(stick);
-  if (found == sticks_.end() || !endpoint_) return;
-  endpoint_->send(found->second, std::move(bytes), loop_.now());
+  if (found == sticks_.end() || found->second.held_until || !endpoint_) return;
+  endpoint_->send(found->second.stream, std::move(bytes), loop_.now());
   blocked_ = !can_send();
 }
 
@@ -321,10 +408,10 @@ void ServerUplink::usable(StickId /*stick*/) {}
 void ServerUplink::release(StickId stick) {
   const auto found = sticks_.find(stick);
   if (found == sticks_.end()) return;
-  const link::StreamId stream = found->second;
+  const Taken taken = found->second;
   sticks_.erase(found);
-  if (!endpoint_) return;
-  endpoint_->send_control(link::Released{stream}, loop_.now());
+  if (!endpoint_ || taken.held_until) return;
+  endpoint_->send_control(link::Released{taken.stream}, loop_.now());
   flush();
 }
 
@@ -337,14 +424,16 @@ void ServerUplink::stop(std::function<void()> stopped) {
   dialer_.stop();
   renewal_.session_ended();
   patience_.cancel();
+  held_.cancel();
+  unpause_.cancel();
   if (!stream_ || !endpoint_ || !established_) {
     stream_.reset();
     stopped();
     return;
   }
   const auto sticks = std::exchange(sticks_, {});
-  for (const auto& [stick, stream] : sticks) {
-    endpoint_->send_control(link::Released{stream}, loop_.now());
+  for (const auto& [stick, taken] : sticks) {
+    if (!taken.held_until) endpoint_->send_control(link::Released{taken.stream}, loop_.now());
   }
   endpoint_->send_control(link::Goodbye{"the RDP session ended"}, loop_.now());
   flush();

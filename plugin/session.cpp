@@ -27,7 +27,21 @@ void Session::start() {
              pump();
            },
        .withdrawn = [this](StickId stick, const std::string& reason) { withdrawn(stick, reason); },
-       .writable = [this] { send_unsent(); }});
+       .writable = [this] { pump(); },
+       .interrupted = [this](StickId stick) { interrupted(stick); },
+       .restored = [this](StickId stick) { restored(stick); },
+       .pausing =
+           [this] {
+             pausing_ = true;
+             for (const auto& [id, entry] : sticks_) entry->stick.pause();
+             pump();
+           },
+       .going_on =
+           [this] {
+             pausing_ = false;
+             for (const auto& [id, entry] : sticks_) entry->stick.go_on();
+             pump();
+           }});
 }
 
 void Session::channel_opened(ChannelId channel) {
@@ -70,6 +84,36 @@ void Session::withdrawn(StickId stick, const std::string& reason) {
   pump();
 }
 
+// The server was restarted. The session notices nothing but a wait, and an error for each transfer
+// whose fate nobody knows.
+void Session::interrupted(StickId stick) {
+  pausing_ = false;
+  const auto found = sticks_.find(stick);
+  if (found == sticks_.end() || !found->second->stick.works()) {
+    sticks_.erase(stick);
+    uplink_->release(stick);
+    return;
+  }
+  found->second->stick.interrupted();
+  pump();
+}
+
+void Session::restored(StickId stick) {
+  const auto found = sticks_.find(stick);
+  if (found == sticks_.end()) return;
+  found->second->stick.import_again();
+  pump();
+}
+
+void Session::tell_if_paused() {
+  if (!pausing_) return;
+  for (const auto& [id, entry] : sticks_) {
+    if (!entry->stick.quiet()) return;
+  }
+  pausing_ = false;
+  uplink_->paused();
+}
+
 void Session::pump() {
   // What a step causes may call back into here; the outermost call finishes the work.
   if (pumping_ || stopping_) return;
@@ -77,14 +121,18 @@ void Session::pump() {
   bool progress = true;
   while (progress) {
     progress = pump_role();
-    // A step may take away this entry or another one: look for the next one each time.
-    for (auto next = sticks_.begin(); next != sticks_.end();) {
-      const StickId stick = next->first;
+    // Behind the one that sent last, which may have taken all the room there was. A step may take
+    // away this entry or another one: look for the next one each time.
+    StickId stick = last_sent_;
+    for (std::size_t left = sticks_.size(); left > 0 && !sticks_.empty(); --left) {
+      auto next = sticks_.upper_bound(stick);
+      if (next == sticks_.end()) next = sticks_.begin();
+      stick = next->first;
       if (pump_stick(*next->second)) progress = true;
-      next = sticks_.upper_bound(stick);
     }
   }
   pumping_ = false;
+  tell_if_paused();
   uplink_->flush();
   deadline_.set(role_.next_deadline());
 }
@@ -131,14 +179,11 @@ void Session::take(rdpeusb::TillRole::Output output) {
 bool Session::pump_stick(Entry& entry) {
   const StickId id = entry.offer.stick;
   bool progress = false;
-  while (auto output = entry.stick.poll()) {
+  while (auto output = entry.stick.poll(uplink_->can_send())) {
     progress = true;
     if (auto* send = std::get_if<Stick::Send>(&*output)) {
-      if (entry.unsent.empty() && uplink_->can_send()) {
-        uplink_->send(id, std::move(send->bytes));
-      } else {
-        entry.unsent.push_back(std::move(send->bytes));
-      }
+      last_sent_ = id;
+      uplink_->send(id, std::move(send->bytes));
     } else if (auto* completed = std::get_if<Stick::Completed>(&*output)) {
       role_.complete(id, std::move(completed->completion), loop_.now());
     } else if (auto* ready = std::get_if<Stick::Ready>(&*output)) {
@@ -148,6 +193,9 @@ bool Session::pump_stick(Entry& entry) {
       role_.add_device(id,
                        {.description = std::move(ready->description), .reset = entry.offer.reset},
                        loop_.now());
+    } else if (std::holds_alternative<Stick::Returned>(*output)) {
+      uplink_->usable(id);
+      log_.write(Level::info, "stick " + entry.label + " goes on after the restart");
     } else if (const auto* failed = std::get_if<Stick::Failed>(&*output)) {
       refuse(id, "stick " + entry.label + " cannot be used: " + failed->error.message);
       return true;  // the entry is gone
@@ -182,17 +230,6 @@ void Session::tell_of_pipeline(const Entry& entry) {
   const auto* counters = entry.stick.pipeline();
   if (counters == nullptr || counters->commands == 0) return;
   log_.write(Level::info, "stick " + entry.label + ": " + counters->text());
-}
-
-void Session::send_unsent() {
-  for (auto& [id, entry] : sticks_) {
-    while (!entry->unsent.empty() && uplink_->can_send()) {
-      Bytes bytes = std::move(entry->unsent.front());
-      entry->unsent.pop_front();
-      uplink_->send(id, std::move(bytes));
-    }
-  }
-  uplink_->flush();
 }
 
 std::string Session::label(StickId stick) const {

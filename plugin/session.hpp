@@ -2,7 +2,6 @@
 // server on the other. Knows nothing of FreeRDP.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -51,13 +50,14 @@ class Session {
     Offer offer;
     Stick stick;
     std::string label;  ///< as the descriptors say, once they are read
-    std::deque<Bytes>
-        unsent;  ///< waits for the uplink; bounded by the limits on transfers in flight
     bool offered_to_session = false;
   };
 
   void offered(const Offer& offer);
   void withdrawn(StickId stick, const std::string& reason);
+  void interrupted(StickId stick);
+  void restored(StickId stick);
+  void tell_if_paused();
 
   void pump();
   bool pump_role();
@@ -66,7 +66,6 @@ class Session {
   void refuse(StickId stick, const std::string& why);
   void retire(StickId stick, Entry& entry);
   void tell_of_pipeline(const Entry& entry);
-  void send_unsent();
   [[nodiscard]] std::string label(StickId stick) const;
 
   transport::Loop& loop_;
@@ -76,8 +75,10 @@ class Session {
   rdpeusb::TillRole role_;
   Deadline deadline_;
   std::map<StickId, std::unique_ptr<Entry>> sticks_;
+  StickId last_sent_ = 0;
   bool pumping_ = false;
   bool stopping_ = false;
+  bool pausing_ = false;  ///< the uplink waits for the moment in which nothing is under way
 };
 
 }  // namespace tillbridge::plugin

@@ -45,6 +45,16 @@ class Uplink {
     std::function<void(StickId, const std::string& reason)> withdrawn;
     /// can_send() is true again.
     std::function<void()> writable;
+    /// The server was restarted and knows nothing of the conversation; the stick itself may come
+    /// back untouched, which ends in restored(), or else in withdrawn(). Answer with release() if
+    /// the device cannot wait for that.
+    std::function<void(StickId)> interrupted{};
+    /// Import it again.
+    std::function<void(StickId)> restored{};
+    /// The server is about to restart: send nothing new, end what has begun, then call paused().
+    std::function<void()> pausing{};
+    /// It did not.
+    std::function<void()> going_on{};
   };
 
   Uplink() = default;
@@ -64,6 +74,8 @@ class Uplink {
   virtual void release(StickId stick) = 0;
   /// The stick cannot be used; logs why, gives it back, and tries again later where that may help.
   virtual void refuse(StickId stick, const std::string& why) = 0;
+  /// Nothing is under way any more on any stick; answers Events::pausing.
+  virtual void paused() {}
   /// Says goodbye and closes; `stopped` is called once, when all is written or after
   /// `stop_patience`.
   virtual void stop(std::function<void()> stopped) = 0;

@@ -132,7 +132,8 @@ Outcome<std::unique_ptr<Tse>> choose_over_usbip(const Options& options, Clock& c
                      "--open-style is for sticks with files; " + stick->text() + " has none");
     }
     return make_diebold_tse([host, name = stick->bus_id] { return host->open_serial(name); },
-                            stick->text(), clock, {options.admin_user, options.time_user});
+                            stick->text(), clock, {options.admin_user, options.time_user},
+                            options.answer_within);
   }
   const ReturningVolume::Import import = [host, name = stick->bus_id] {
     return host->open_volume(name);
@@ -165,7 +166,7 @@ Outcome<std::unique_ptr<Tse>> choose_tse(const Options& options, const FinderRoo
                                          " is a serial line");
     }
     return make_diebold_tse([place = stick->place] { return open_tty_line(place); }, stick->place,
-                            clock, {options.admin_user, options.time_user});
+                            clock, {options.admin_user, options.time_user}, options.answer_within);
   }
   Result<std::unique_ptr<StickVolume>> volume = open_mounted_stick(stick->place);
   if (!volume) return from_io(volume.error());

@@ -53,7 +53,7 @@ class CryptovisionTse final : public Tse {
       if (started) return done();
       const Trouble what = started.failure().what;
       // A stick that was there before may be on its way back; one that never was is not waited for.
-      const bool may_come = what == Trouble::asleep || (what == Trouble::gone && connected_before_);
+      const bool may_come = what == Trouble::asleep || (is_away(what) && connected_before_);
       if (!may_come || clock_.now() - begun >= start_patience) return started;
       clock_.wait(start_interval);
     }

@@ -15,8 +15,6 @@ namespace {
 
 namespace dn = diebold;
 
-// As fiskaltrust's client paces itself.
-constexpr Duration usual_timeout = std::chrono::seconds(2);
 constexpr Duration status_timeout = std::chrono::seconds(1);
 constexpr Duration self_test_timeout = std::chrono::seconds(120);
 /// A buffer that is still being filled is asked again; in between the stick gets time to work.
@@ -111,7 +109,7 @@ Outcome<dn::Response> DieboldLine::exchange(const dn::Request& request, Duration
 
 Outcome<dn::Response> DieboldLine::request(dn::Command command, dn::Parameters parameters) {
   return exchange(dn::make_request(command, std::move(parameters), new_request_id()),
-                  command == dn::Command::self_test ? self_test_timeout : usual_timeout);
+                  command == dn::Command::self_test ? self_test_timeout : patience_);
 }
 
 Outcome<dn::Response> DieboldLine::through_buffer(dn::Command command, dn::Parameters parameters) {
@@ -124,7 +122,7 @@ Outcome<dn::Response> DieboldLine::through_buffer(dn::Command command, dn::Param
   while (true) {
     Outcome<dn::Response> piece =
         exchange(dn::make_request(dn::Command::fetch_buffer, fetch.parameters(), new_request_id()),
-                 usual_timeout);
+                 patience_);
     // The buffer stays empty when the command itself was refused.
     if (!piece) return piece.failure();
     const std::size_t before = fetch.bytes();

@@ -22,8 +22,12 @@ using OpenLine = std::function<Result<std::unique_ptr<SerialLine>>()>;
 
 class DieboldLine {
  public:
-  DieboldLine(OpenLine open, std::string place, Clock& clock)
-      : open_(std::move(open)), place_(std::move(place)), clock_(clock) {}
+  /// As fiskaltrust's client paces itself.
+  static constexpr Duration usual_patience = std::chrono::seconds(2);
+
+  /// `patience`: how long the stick may take for an answer; what takes it longer has its own limit.
+  DieboldLine(OpenLine open, std::string place, Clock& clock, Duration patience = usual_patience)
+      : open_(std::move(open)), place_(std::move(place)), clock_(clock), patience_(patience) {}
 
   [[nodiscard]] const std::string& place() const { return place_; }
   [[nodiscard]] Deed open();
@@ -50,6 +54,7 @@ class DieboldLine {
   OpenLine open_;
   std::string place_;
   Clock& clock_;
+  Duration patience_;
   std::unique_ptr<SerialLine> line_;
   diebold::ResponseParser parser_;
 };

@@ -28,8 +28,8 @@ constexpr std::int64_t look_back_s = 3600;
 
 class DieboldTse final : public Tse {
  public:
-  DieboldTse(OpenLine open, std::string place, Clock& clock, DieboldUsers users)
-      : line_(std::move(open), std::move(place), clock), clock_(clock), users_(std::move(users)) {}
+  DieboldTse(DieboldLine line, Clock& clock, DieboldUsers users)
+      : line_(std::move(line)), clock_(clock), users_(std::move(users)) {}
 
   [[nodiscard]] Family family() const override { return Family::diebold; }
   [[nodiscard]] std::string place() const override { return line_.place(); }
@@ -44,7 +44,7 @@ class DieboldTse final : public Tse {
         return done();
       }
       const Trouble what = greeted.failure().what;
-      const bool may_come = what == Trouble::asleep || (what == Trouble::gone && connected_before_);
+      const bool may_come = what == Trouble::asleep || (is_away(what) && connected_before_);
       if (!may_come || clock_.now() - begun >= patience) return greeted;
       clock_.wait(return_interval);
     }
@@ -511,8 +511,9 @@ Deed DieboldTse::export_archive(const ArchiveSink& sink) {
 }  // namespace
 
 std::unique_ptr<Tse> make_diebold_tse(OpenLine open, std::string place, Clock& clock,
-                                      DieboldUsers users) {
-  return std::make_unique<DieboldTse>(std::move(open), std::move(place), clock, std::move(users));
+                                      DieboldUsers users, Duration patience) {
+  return std::make_unique<DieboldTse>(
+      DieboldLine(std::move(open), std::move(place), clock, patience), clock, std::move(users));
 }
 
 }  // namespace tillbridge::pos

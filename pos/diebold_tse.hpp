@@ -13,8 +13,9 @@ struct DieboldUsers {
   std::string admin = "1", time_admin = "2";
 };
 
-/// `place`: for messages.
-[[nodiscard]] std::unique_ptr<Tse> make_diebold_tse(OpenLine open, std::string place, Clock& clock,
-                                                    DieboldUsers users = {});
+/// `place`: for messages; `patience`: how long the stick may take for an answer.
+[[nodiscard]] std::unique_ptr<Tse> make_diebold_tse(
+    OpenLine open, std::string place, Clock& clock, DieboldUsers users = {},
+    Duration patience = DieboldLine::usual_patience);
 
 }  // namespace tillbridge::pos

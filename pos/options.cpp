@@ -56,6 +56,7 @@ struct Raw {
   std::map<Secret, std::string> secrets;
   bool no_qr = false, no_prompt = false;
   std::uint64_t transaction = 0;
+  std::uint32_t answer_seconds = 2;
   CLI::Option* data = nullptr;
   CLI::Option* transaction_option = nullptr;
 };
@@ -89,6 +90,13 @@ void declare_common(CLI::App& app, Options& options, Raw& raw) {
       ->capture_default_str()
       ->group(which);
   app.add_option("--time-user", options.time_user, "Diebold Nixdorf: the time admin's name")
+      ->capture_default_str()
+      ->group(which);
+
+  app.add_option("--answer-seconds", raw.answer_seconds,
+                 "Diebold Nixdorf: how long an answer may take; more if a network that fails is in "
+                 "its way")
+      ->check(CLI::Range(1U, 600U))
       ->capture_default_str()
       ->group(which);
 
@@ -171,6 +179,7 @@ Deed check(const Raw& raw, Options& options) {
     if (!value.empty()) options.secrets[secret] = value;
   }
   options.prompt = !raw.no_prompt;
+  options.answer_within = std::chrono::seconds(raw.answer_seconds);
   options.qr = !raw.no_qr;
   options.data_given = raw.data->count() != 0;
   if (raw.transaction_option->count() != 0) options.transaction = raw.transaction;

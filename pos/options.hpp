@@ -1,6 +1,7 @@
 // The command line of tillbridge-pos.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -26,6 +27,7 @@ struct Options {
   std::optional<OpenStyle> style;
   std::string seed;                               ///< Swissbit's transport PINs
   std::string admin_user = "1", time_user = "2";  ///< Diebold Nixdorf
+  std::chrono::seconds answer_within{2};          ///< Diebold Nixdorf
 
   // --- PINs
   std::map<Secret, std::string> secrets;

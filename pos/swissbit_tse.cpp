@@ -43,7 +43,7 @@ class SwissbitTse final : public Tse {
         return done();
       }
       const Trouble what = opened.failure().what;
-      const bool may_come = what == Trouble::asleep || (what == Trouble::gone && connected_before_);
+      const bool may_come = what == Trouble::asleep || (is_away(what) && connected_before_);
       if (!may_come || clock_.now() - begun >= wake_patience) return opened;
       clock_.wait(return_interval);
     }

@@ -85,5 +85,10 @@ using Deed = Outcome<std::monostate>;
 [[nodiscard]] inline bool is_loss(Trouble what) {
   return what == Trouble::gone || what == Trouble::asleep || what == Trouble::garbled;
 }
+/// Worth waiting for if it was there before. A USB/IP server lets go of a stick only once it has
+/// ended what a lost connection began, so a program can find the stick in use by its own past.
+[[nodiscard]] inline bool is_away(Trouble what) {
+  return what == Trouble::gone || what == Trouble::busy;
+}
 
 }  // namespace tillbridge::pos

@@ -1,6 +1,7 @@
 // volume_on(): Bulk-Only Transport and FAT on an imported device.
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "channel/massstorage/host.hpp"
@@ -85,6 +86,7 @@ class UsbDisk final : public BlockDevice {
 
   /// Until the command has its result, which stays in result_.
   [[nodiscard]] Status run(const Status& started) {
+    if (dead_) return *dead_;
     if (!started) return started;
     Instant end = steady_now() + command_patience;
     bool stopping = false;
@@ -109,7 +111,9 @@ class UsbDisk final : public BlockDevice {
         host_.abort();
         end = steady_now() + UsbipDevice::request_patience;
       } else {
-        return fail(ErrorCode::io, "the stick does not answer any more");
+        // What was begun may still end, in the middle of what would come next.
+        dead_ = fail(ErrorCode::unavailable, "the stick does not answer any more");
+        return *dead_;
       }
     }
   }
@@ -136,6 +140,7 @@ class UsbDisk final : public BlockDevice {
   massstorage::BulkOnlyHost host_;
   massstorage::CommandResult result_;
   usb::TransferId host_id_ = 0, wire_id_ = 0;
+  std::optional<Error> dead_;  ///< it has to be imported anew
 };
 
 class UsbipFile final : public StickFile {

@@ -59,7 +59,8 @@ struct Encoder {
             {"user", name(m.user)},
             {"domain", name(m.domain)},
             {"terminal_server", name(m.terminal_server)},
-            {"examines", m.examines}};
+            {"examines", m.examines},
+            {"holds", m.holds}};
   }
   Json operator()(const Welcome& m) const {
     return {
@@ -70,7 +71,7 @@ struct Encoder {
     return {{"type", "granted"},        {"stream", m.stream},
             {"busid", name(m.busid)},   {"label", name(m.label)},
             {"serial", name(m.serial)}, {"reset_policy", name(m.reset_policy)},
-            {"pipeline", m.pipeline}};
+            {"pipeline", m.pipeline},   {"continues", m.continues}};
   }
   Json operator()(const Revoked& m) const {
     return {{"type", "revoked"},
@@ -89,8 +90,12 @@ struct Encoder {
   Json operator()(const NotRenewed& m) const {
     return {{"type", "not_renewed"}, {"reason", text(m.reason)}};
   }
+  Json operator()(const Restarting& m) const {
+    return {{"type", "restarting"}, {"within_s", m.within_s}};
+  }
+  Json operator()(const Paused& /*message*/) const { return {{"type", "paused"}}; }
   Json operator()(const Goodbye& m) const {
-    return {{"type", "goodbye"}, {"reason", text(m.reason)}};
+    return {{"type", "goodbye"}, {"reason", text(m.reason)}, {"restarting", m.restarting}};
   }
 };
 
@@ -244,6 +249,7 @@ Result<ControlMessage> decode_control_message(ByteView json) {
     hello.domain = fields.name("domain");
     hello.terminal_server = fields.name("terminal_server");
     hello.examines = fields.flag("examines");
+    hello.holds = fields.flag("holds");
     return fields.done(std::move(hello));
   }
   if (type == "welcome") {
@@ -263,6 +269,7 @@ Result<ControlMessage> decode_control_message(ByteView json) {
     granted.serial = fields.name("serial");
     granted.reset_policy = fields.name("reset_policy");
     granted.pipeline = fields.flag("pipeline", true);
+    granted.continues = fields.flag("continues");
     return fields.done(std::move(granted));
   }
   if (type == "revoked") {
@@ -282,8 +289,17 @@ Result<ControlMessage> decode_control_message(ByteView json) {
   if (type == "not_renewed") {
     return fields.done(NotRenewed{fields.text("reason", limits::link_text_bytes)});
   }
-  if (type == "goodbye")
-    return fields.done(Goodbye{fields.text("reason", limits::link_text_bytes)});
+  if (type == "restarting") {
+    return fields.done(
+        Restarting{static_cast<std::uint16_t>(fields.number("within_s", UINT16_MAX))});
+  }
+  if (type == "paused") return fields.done(Paused{});
+  if (type == "goodbye") {
+    Goodbye goodbye;
+    goodbye.reason = fields.text("reason", limits::link_text_bytes);
+    goodbye.restarting = fields.flag("restarting");
+    return fields.done(std::move(goodbye));
+  }
   return fail(ErrorCode::protocol,
               "control message of a type that this version does not know: " + quoted(type));
 }

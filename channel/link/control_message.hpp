@@ -23,6 +23,9 @@ struct Hello {
   /// A look at the way to the server, no session of a person: it never takes over from one. If the
   /// till has another session, Welcome says so, and this one gets no stick.
   bool examines = false;
+  /// It understands Restarting, Granted::continues and Goodbye::restarting: its sticks stay in the
+  /// RDP session while the server is restarted.
+  bool holds = false;
 };
 /// server -> till, answers a hello: how long the server keeps the sticks and running transfers of a
 /// till that lost its connection. 0: not at all.
@@ -41,6 +44,10 @@ struct Granted {
   /// Mass storage: hide the link behind each SCSI command. A server that does not say has nothing
   /// against it: it takes no part in it.
   bool pipeline = true;
+  /// The server was restarted, and this very session had the stick before: since then nobody else
+  /// had it, and it did not leave the bus. What the till has of the device is still so. Otherwise
+  /// it is another use of the stick, even if the till still has one of the same busid.
+  bool continues = false;
 };
 /// server -> till: the admin took it away, or the stick was unplugged. The stream is dead.
 struct Revoked {
@@ -70,13 +77,23 @@ struct Renewed {
 struct NotRenewed {
   std::string reason;
 };
+/// server -> till that holds: the server will restart. Begin no transfer any more, let what a
+/// command needs that has begun go on to its end, take back reads that only wait, then say Paused.
+struct Restarting {
+  std::uint16_t within_s = 0;  ///< after this long the server goes anyway
+};
+/// till -> server, answers Restarting: nothing of it is under way any more, on any stick.
+struct Paused {};
 /// either way, before closing on purpose.
 struct Goodbye {
   std::string reason;
+  /// From the server: it will be back in a moment. A till that holds keeps its sticks as if the
+  /// connection were lost without a word.
+  bool restarting = false;
 };
 
 using ControlMessage = std::variant<Hello, Welcome, Granted, Revoked, NothingForYou, Released,
-                                    Goodbye, Renew, Renewed, NotRenewed>;
+                                    Goodbye, Renew, Renewed, NotRenewed, Restarting, Paused>;
 
 /// A certificate or a request for one, in a control message.
 inline constexpr std::size_t certificate_bytes = 4096;

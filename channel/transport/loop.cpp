@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <random>
 #include <utility>
 
 #include <asio/posix/stream_descriptor.hpp>
@@ -83,6 +84,10 @@ void Loop::post(std::function<void()> task) {
 
 Instant Loop::now() const {
   return std::chrono::duration_cast<Instant>(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+std::uint32_t Loop::random() {
+  return std::random_device{}();
 }
 
 // --- Soon ---

@@ -2,6 +2,7 @@
 // this folder.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -25,6 +26,8 @@ class Loop {
                 ///< run() return at once
   void post(std::function<void()> task);
   [[nodiscard]] Instant now() const;  ///< the monotonic clock
+  /// Chance, as the system gives it: for names and waits. Like now(), so that a simulation decides.
+  [[nodiscard]] std::uint32_t random();
 
   struct Impl;
   [[nodiscard]] Impl& impl() noexcept { return *impl_; }

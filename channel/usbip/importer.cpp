@@ -346,9 +346,9 @@ std::optional<Importer::Running> Importer::take_running(std::uint32_t sequence) 
 // --- the end
 // -------------------------------------------------------------------------------------------------
 
-void Importer::lost() {
+void Importer::lost(TransferStatus status) {
   // An answer that was on its way: what has come of it is not the whole.
-  if (std::exchange(answering_, false)) complete_at_once(answered_.id, TransferStatus::device_gone);
+  if (std::exchange(answering_, false)) complete_at_once(answered_.id, status);
   phase_ = Phase::closed;
   static_cast<void>(part_.take());
   payload_ = {};
@@ -356,7 +356,7 @@ void Importer::lost() {
   for (const auto& [sequence, running] : running_) sequences.push_back(sequence);
   std::sort(sequences.begin(), sequences.end());  // a deterministic order, about that of submission
   for (const std::uint32_t sequence : sequences) {
-    complete_at_once(take_running(sequence)->id, TransferStatus::device_gone);
+    complete_at_once(take_running(sequence)->id, status);
   }
   unlinks_.clear();
   unlinked_early_.clear();

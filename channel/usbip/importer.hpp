@@ -52,9 +52,9 @@ class Importer {
   void start();  ///< sends OP_REQ_IMPORT
   /// Any number of bytes, cut anywhere.
   void receive(ByteView bytes);
-  /// The transport is gone for good: completes all running transfers with device_gone. No Failed
+  /// The transport is gone for good: completes all running transfers with `status`. No Failed
   /// follows.
-  void lost();
+  void lost(usb::TransferStatus status = usb::TransferStatus::device_gone);
   /// Ids are the caller's and unique while running. Above limits.hpp it completes with
   /// no_resources; when there is no imported device (any more), with device_gone.
   void submit(usb::Transfer transfer);
@@ -63,6 +63,11 @@ class Importer {
   void cancel(usb::TransferId id);
 
   [[nodiscard]] std::optional<Output> poll();
+
+  /// Nothing runs: each transfer has completed, and each cancel was answered.
+  [[nodiscard]] bool idle() const noexcept {
+    return running_.empty() && unlinks_.empty() && !answering_;
+  }
 
  private:
   enum class Phase : std::uint8_t {

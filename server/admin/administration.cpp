@@ -120,7 +120,6 @@ Status Administration::start() {
   Impl& me = *impl_;
   if (auto status = me.load(); !status) return status;
   me.recover_outbox();
-  me.close_old_leases();
   me.note({Kind::server_started, "system", {}, {}, {}, {{Field::version, TILLBRIDGE_VERSION}}});
   if (auto status = me.flush(audit::AuditLog::Sign::now); !status) return status;
   if (me.memory.draining) {
@@ -128,6 +127,7 @@ Status Administration::start() {
         "maintenance (drain) is still on: no till gets a stick until an administrator ends it");
   }
   me.usb.observe(me);
+  me.keep_open_leases();
   me.usb.on_rules([&me](server::Rules rules) {
     const bool again = !me.file_rules.file.empty();
     me.file_rules = std::move(rules);

@@ -40,6 +40,7 @@ struct RunningLease {
   std::string id;
   store::Lease row;
   std::optional<std::int64_t> stored;  // nothing: the store could not be written
+  store::Lease before{};               // what it had moved before the server was restarted
 };
 
 struct Administration::Impl final : public server::Observer {
@@ -56,14 +57,17 @@ struct Administration::Impl final : public server::Observer {
   void till_left(const server::TillStatus& till, server::TillEnd how,
                  const std::string& why) override;
   void connection_refused(const std::string& address, const server::TillIdentity& till,
-                          const std::string& why) override;
+                          const std::string& why, bool news) override;
   void lease_begun(const server::PresentStick& stick) override;
   void lease_changed(const server::LeaseRecord& record) override;
   void lease_ended(const server::LeaseRecord& record) override;
+  void kept_ended(const server::KeptLease& kept, server::LeaseEnd how) override;
   void stick_seen(const server::PresentStick& stick);
   void put(const store::Stick& stick);
   void put(const store::Till& till);
-  void close_old_leases();
+  void keep_open_leases();
+  void kept_goes_on(const server::LeaseRecord& record);
+  void end_kept(store::Lease row, const std::string& why, const std::string& text);
 
   // --- changes (administration.cpp)
   using Work = std::function<Status(store::Store&)>;
@@ -122,6 +126,7 @@ struct Administration::Impl final : public server::Observer {
   std::function<void(const Alarm&, bool)> alarm_heard;
 
   std::map<std::uint64_t, RunningLease> leases;      // by the registry's number
+  std::map<std::string, store::Lease> kept_leases;   // rows of UsbServer::keep(), by stick
   std::map<std::string, std::string> lost_tills;     // name, and why
   mutable std::map<std::string, StateClock> clocks;  // of tills: whoever looks also counts
   std::set<std::string> seen_here;                   // sticks that were there since the start

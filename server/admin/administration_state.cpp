@@ -73,6 +73,7 @@ void look_at(StickView& view, const server::PresentStick& stick) {
                : stick.blocked_until    ? StickState::blocked
                : stick.mappings.empty() ? StickState::unmapped
                : stick.offer            ? StickState::offered
+               : stick.kept             ? StickState::waiting
                                         : StickState::free;
   if (view.state == StickState::unmapped) view.remedy = unmapped_remedy;
 }

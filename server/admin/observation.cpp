@@ -212,15 +212,17 @@ void Administration::Impl::till_left(const server::TillStatus& till, server::Til
         why,
         {{Field::text, std::string(server::text(how))}, {Field::address, till.address}}});
   const bool wanted = how == server::TillEnd::goodbye || how == server::TillEnd::taken_over ||
-                      how == server::TillEnd::server_stopped;
+                      how == server::TillEnd::server_stopped ||
+                      how == server::TillEnd::server_restarts;
   tell(wanted ? Level::info : Level::warning, "till_left",
        "till " + printable(name) + " left: " + printable(why), {}, name, who(name));
 }
 
 void Administration::Impl::connection_refused(const std::string& address,
                                               const server::TillIdentity& till,
-                                              const std::string& why) {
+                                              const std::string& why, bool news) {
   counts.refused_connections += 1;
+  if (!news) return;
   if (loop.now() - refusals_since > std::chrono::minutes(1)) {
     refusals_since = loop.now();
     refusals = 0;
@@ -243,26 +245,89 @@ void Administration::Impl::connection_refused(const std::string& address,
 
 // --- leases
 
-void Administration::Impl::close_old_leases() {
+// What an earlier run of the program left behind, whether it died or was restarted in good order.
+void Administration::Impl::keep_open_leases() {
   const auto open = store.open_leases();
   if (!open) return;
-  for (store::Lease row : *open) {
-    row.ended = now();
-    row.why = "server_died";
-    stored(store.change_lease(row));
-    note({Kind::lease_ended,
-          "system",
+  std::vector<server::KeptLease> waiting;
+  for (const store::Lease& row : *open) {
+    if (row.session.empty()) {
+      end_kept(row, "server_died", "the server ended without a word; when is not known");
+      continue;
+    }
+    if (const auto older = kept_leases.find(row.stick); older != kept_leases.end()) {
+      end_kept(older->second, "server_died", "a newer lease of the stick ran as well");
+      kept_leases.erase(older);
+    }
+    kept_leases.emplace(row.stick, row);
+  }
+  for (const auto& [stick, row] : kept_leases) {
+    waiting.push_back({row.stick, row.till, row.session, row.continuity});
+    note({Kind::lease_away,
+          who(row.till),
           row.stick,
           row.till,
-          "the server ended without a word; when is not known",
-          {{Field::lease, row.id}}});
+          "the server was restarted; the stick is kept for the till",
+          {{Field::lease, std::to_string(row.id)}}});
   }
+  usb.keep(waiting);
+}
+
+void Administration::Impl::end_kept(store::Lease row, const std::string& why,
+                                    const std::string& text) {
+  row.ended = now();
+  row.why = why;
+  stored(store.change_lease(row));
+  note({Kind::lease_ended,
+        "system",
+        row.stick,
+        row.till,
+        text,
+        {{Field::lease, std::to_string(row.id)}}});
+}
+
+void Administration::Impl::kept_ended(const server::KeptLease& lease, server::LeaseEnd how) {
+  publish_soon();
+  const auto found = kept_leases.find(lease.stick);
+  if (found == kept_leases.end()) return;
+  const store::Lease row = found->second;
+  kept_leases.erase(found);
+  if (how == server::LeaseEnd::mapping_changed) {
+    end_kept(row, std::string(server::text(how)),
+             "the stick is not mapped any more to the till that had it before the restart");
+    return;
+  }
+  end_kept(row, std::string(server::text(how)),
+           "the session that had the stick before the server was restarted did not come back");
+  tell(Level::warning, "lease_ended",
+       "till " + printable(row.till) + " did not come back for stick " + printable(row.stick) +
+           " after the restart",
+       row.stick, row.till, "system");
+}
+
+void Administration::Impl::kept_goes_on(const server::LeaseRecord& record) {
+  RunningLease running;
+  running.row = running.before = kept_leases.extract(record.stick).mapped();
+  running.stored = running.row.id;
+  running.id = std::to_string(running.row.id);
+  note({Kind::lease_back,
+        who(record.till),
+        record.stick,
+        record.till,
+        "goes on after the restart of the server",
+        {{Field::lease, running.id}, {Field::address, record.address}}});
+  tell(Level::info, "lease_back",
+       "till " + printable(record.till) + " goes on with stick " + printable(record.stick) +
+           " after the restart",
+       record.stick, record.till, who(record.till));
+  leases.insert_or_assign(record.id, std::move(running));
 }
 
 void Administration::Impl::lease_begun(const server::PresentStick& stick) {
   publish_soon();
   counts.leases += 1;
   const server::LeaseRecord& record = stick.lease->record();
+  if (record.continues && kept_leases.contains(record.stick)) return kept_goes_on(record);
   store::Lease row;
   row.stick = record.stick;
   row.till = record.till;
@@ -273,9 +338,11 @@ void Administration::Impl::lease_begun(const server::PresentStick& stick) {
   row.client_name = printable(record.facts.client_name);
   row.software = printable(record.facts.software);
   row.since = record.since;
+  row.session = record.session;
+  row.continuity = record.continuity;
   const auto id = store.add_lease(row);
   stored(id ? Status() : Status(id.error()));
-  RunningLease running{"r" + std::to_string(record.id), row, std::nullopt};
+  RunningLease running{"r" + std::to_string(record.id), row, std::nullopt, {}};
   if (id) {
     running.stored = *id;
     running.row.id = *id;
@@ -319,23 +386,29 @@ void Administration::Impl::lease_ended(const server::LeaseRecord& record) {
   RunningLease running = std::move(found->second);
   leases.erase(found);
   store::Lease& row = running.row;
-  row.ended = now();
-  row.why = std::string(server::text(record.end));
+  const store::Lease& before = running.before;
+  const bool again = before.id != 0;  // the restart was an absence as well
   row.address = record.address;
-  row.times_away = record.times_away;
-  row.transfers = record.transfers;
-  row.errors = record.errors;
-  row.bytes_in = record.bytes_in;
-  row.bytes_out = record.bytes_out;
+  row.times_away = before.times_away + record.times_away + (again ? 1 : 0);
+  row.transfers = before.transfers + record.transfers;
+  row.errors = before.errors + record.errors;
+  row.bytes_in = before.bytes_in + record.bytes_in;
+  row.bytes_out = before.bytes_out + record.bytes_out;
   row.p50_us = record.latency.percentile(50);
   row.p99_us = record.latency.percentile(99);
+  if (record.end == server::LeaseEnd::server_restarts && running.stored) {
+    stored(store.change_lease(row));  // open: the next run of the program goes on with it
+    return;
+  }
+  row.ended = now();
+  row.why = std::string(server::text(record.end));
   if (running.stored) stored(store.change_lease(row));
   Details details{{Field::lease, running.id},
-                  {Field::transfers, number(record.transfers)},
-                  {Field::errors, number(record.errors)},
-                  {Field::bytes_in, number(record.bytes_in)},
-                  {Field::bytes_out, number(record.bytes_out)},
-                  {Field::times_away, std::int64_t{record.times_away}}};
+                  {Field::transfers, number(row.transfers)},
+                  {Field::errors, number(row.errors)},
+                  {Field::bytes_in, number(row.bytes_in)},
+                  {Field::bytes_out, number(row.bytes_out)},
+                  {Field::times_away, std::int64_t{row.times_away}}};
   if (row.p50_us) details.emplace_back(Field::p50_us, std::int64_t{*row.p50_us});
   if (row.p99_us) details.emplace_back(Field::p99_us, std::int64_t{*row.p99_us});
   note({Kind::lease_ended, who(record.till), record.stick, record.till, row.why,

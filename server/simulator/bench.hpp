@@ -1,6 +1,8 @@
 // What a test bench has on a stick: shared by the device and by what stands behind it.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -20,6 +22,9 @@ struct Bench {
 
   FaultPlan faults;
   Witness witness;
+  /// Names this device among all that this program made, and how often it came to a bus.
+  const std::uint64_t number = next_number();
+  std::uint32_t arrivals = 1;
   /// What a fault behind the device (a TSE behind its disk) wants of the device itself: unplug,
   /// power_cycle, stall, dead ... The device carries it out before it answers.
   std::optional<Fault> demand;
@@ -30,6 +35,12 @@ struct Bench {
     return fault;
   }
   [[nodiscard]] std::optional<Fault> take_demand() { return std::exchange(demand, std::nullopt); }
+
+ private:
+  [[nodiscard]] static std::uint64_t next_number() {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+  }
 };
 
 }  // namespace tillbridge::simulator

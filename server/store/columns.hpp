@@ -122,14 +122,15 @@ inline auto members(Mapping& row) {
 inline const Table leases_table{
     "leases",
     "id",
-    {"id", "stick", "till", "address", "user", "domain", "terminal_server", "client_name",
-     "software", "since", "ended", "why", "times_away", "transfers", "errors", "bytes_in",
-     "bytes_out", "p50_us", "p99_us"}};
+    {"id",          "stick",    "till",      "address", "user",   "domain",     "terminal_server",
+     "client_name", "software", "since",     "ended",   "why",    "times_away", "transfers",
+     "errors",      "bytes_in", "bytes_out", "p50_us",  "p99_us", "session",    "continuity"}};
 template <typename Row>
 auto members_of_lease(Row& row) {
   return std::tie(row.stick, row.till, row.address, row.user, row.domain, row.terminal_server,
                   row.client_name, row.software, row.since, row.ended, row.why, row.times_away,
-                  row.transfers, row.errors, row.bytes_in, row.bytes_out, row.p50_us, row.p99_us);
+                  row.transfers, row.errors, row.bytes_in, row.bytes_out, row.p50_us, row.p99_us,
+                  row.session, row.continuity);
 }
 inline auto members(const Lease& row) {
   return members_of_lease(row);

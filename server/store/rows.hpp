@@ -90,6 +90,9 @@ struct Lease {
   std::uint32_t times_away = 0;
   std::uint64_t transfers = 0, errors = 0, bytes_in = 0, bytes_out = 0;
   std::optional<std::uint32_t> p50_us{}, p99_us{};  ///< of its transfers; nothing before the first
+  /// By which a later run of the program knows the session and the stick again: see
+  /// server::KeptLease. Empty: it cannot.
+  std::string session{}, continuity{};
   bool operator==(const Lease&) const = default;
 };
 

@@ -13,7 +13,7 @@ constexpr std::int64_t application_id = 0x54427374;
 // A step that was released never changes; a new need is a new step at the end. Times are
 // microseconds since 1970, booleans 0 and 1. A column that may be NULL says so by having no NOT
 // NULL.
-constexpr std::array<const char*, 3> steps = {
+constexpr std::array<const char*, 4> steps = {
     // 1: sticks, tills, who gets what, and who had it
     R"sql(
 CREATE TABLE migrations (
@@ -142,6 +142,11 @@ CREATE TABLE web_sessions (
   expires   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX web_sessions_by_user ON web_sessions (user);
+)sql",
+    // 4: leases that go on after a restart
+    R"sql(
+ALTER TABLE leases ADD COLUMN session TEXT NOT NULL DEFAULT '';
+ALTER TABLE leases ADD COLUMN continuity TEXT NOT NULL DEFAULT '';
 )sql"};
 
 Status take_step(Database& database, std::size_t step, Time now) {

@@ -36,10 +36,14 @@ usb::Speed speed_of(const rdpeusb::AnnouncedDevice& announced,
 
 void DeviceIntake::device_arrived(DeviceId device, rdpeusb::AnnouncedDevice announced,
                                   Instant now) {
-  const usb::Speed speed = announced.high_speed ? usb::Speed::high : usb::Speed::full;
+  usb::DeviceReader reader = reader_for(announced);
   auto [entry, inserted] = reading_.try_emplace(
-      device, Reading{std::move(announced), usb::DeviceReader(speed, {}), 0, {}, false});
+      device, Reading{std::move(announced), std::move(reader), 0, {}, now, false, false, 0});
   if (inserted) step(device, entry->second, now);
+}
+
+usb::DeviceReader DeviceIntake::reader_for(const rdpeusb::AnnouncedDevice& announced) {
+  return usb::DeviceReader(announced.high_speed ? usb::Speed::high : usb::Speed::full, {});
 }
 
 void DeviceIntake::device_gone(DeviceId device) {
@@ -55,13 +59,24 @@ bool DeviceIntake::completed(DeviceId device, const usb::Completion& completion,
   // Our own giving up is a time-out of this one request; the reader can do without a string.
   if (reading.given_up && seen.status == usb::TransferStatus::cancelled) {
     seen.status = usb::TransferStatus::timeout;
+    reading.unanswered = true;
+  }
+  // What ran when the link or its server broke down ends so: nobody knows what became of it.
+  if (seen.status == usb::TransferStatus::error && reading.broken < broken_readings) {
+    reading.broken += 1;
+    reading.unanswered = true;
   }
   reading.reader.complete(seen);
-  if (reading.reader.done()) {
+  if (!reading.reader.done()) {
+    step(device, reading, now);
+  } else if (reading.unanswered && !reading.reader.result() &&
+             now < reading.begun + reading_patience) {
+    reading.reader = reader_for(reading.announced);
+    reading.unanswered = false;
+    step(device, reading, now);
+  } else {
     judge(device, reading);
     reading_.erase(found);
-  } else {
-    step(device, reading, now);
   }
   return true;
 }

@@ -56,6 +56,13 @@ class DeviceIntake {
   /// A host may give up on a standard request after 5 s (USB 2.0, 9.2.6.4). Stock FreeRDP leaves
   /// failed ones unanswered for ever.
   static constexpr Duration request_patience = std::chrono::seconds(5);
+  /// A device that cannot be read because it does not answer in time, or because a request was lost
+  /// with the USB server that had it, is read anew for so long: its till may be waiting for the
+  /// server (a minute, unless configured otherwise), and a device that is refused once never comes
+  /// again in this session. Reading changes nothing in a device.
+  static constexpr Duration reading_patience = std::chrono::minutes(2);
+  /// So often after an error that comes at once.
+  static constexpr unsigned broken_readings = 8;
 
   /// `named`: models let in although their class alone would not.
   explicit DeviceIntake(std::set<Model> named) : named_(std::move(named)) {}
@@ -75,10 +82,15 @@ class DeviceIntake {
     usb::DeviceReader reader;
     usb::TransferId transfer = 0;
     Instant deadline{};
+    Instant begun{};
     bool given_up = false;  ///< the running request was cancelled
+    bool unanswered =
+        false;            ///< a request of this reading had no answer, for no fault of the device
+    unsigned broken = 0;  ///< requests that ended with a bus error
   };
 
   void step(DeviceId device, Reading& reading, Instant now);
+  [[nodiscard]] static usb::DeviceReader reader_for(const rdpeusb::AnnouncedDevice& announced);
   void judge(DeviceId device, Reading& reading);
 
   std::set<Model> named_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "channel/usb/bulk_only.hpp"
 #include "server/usb/log.hpp"
@@ -44,7 +45,7 @@ usb::Completion ended(usb::TransferId id, usb::TransferStatus status) {
 }  // namespace
 
 Lease::Lease(transport::Loop& loop, std::string stick, const Mapping& mapping, LeaseRecord record,
-             std::function<void(const LeaseRecord&)> ended)
+             Ended ended)
     : loop_(loop),
       stick_name_(std::move(stick)),
       reset_policy_(mapping.reset),
@@ -52,9 +53,29 @@ Lease::Lease(transport::Loop& loop, std::string stick, const Mapping& mapping, L
       ended_(std::move(ended)) {}
 
 Lease::~Lease() {
+  auto unfinished = leave();
   stick_.reset();
   end_absence();
-  ended_(record_);
+  ended_(record_, std::move(unfinished));
+}
+
+std::optional<CommandEnd::Leftover> Lease::leave() {
+  // After a restart the till goes on with the command itself.
+  const bool over = record_.end == LeaseEnd::unplugged || record_.end == LeaseEnd::server_restarts;
+  if (!stick_ || over || soft_reset_ || !watch_ || !watch_->in_command()) return std::nullopt;
+  CommandEnd::Leftover left{stick_name_, nullptr, stick_events_, std::move(*watch_), {}};
+  std::vector<usb::TransferId> others;
+  for (const auto& [id, running] : running_) {
+    if (running.of_command) {
+      left.running.insert(id);
+    } else {
+      others.push_back(id);
+    }
+  }
+  *stick_events_ = {[](const Status&) {}, [](const usb::Completion&) {}};
+  for (const usb::TransferId id : others) stick_->cancel(id);
+  left.stick = std::move(stick_);
+  return left;
 }
 
 void Lease::till_away() {
@@ -84,9 +105,17 @@ void Lease::follow(const Mapping& mapping) {
 
 void Lease::start(StickSource& source, const std::string& busid, Stick::Events events) {
   events_ = std::move(events);
+  *stick_events_ = {[this](const Status& status) {
+                      if (status) watch_.emplace(stick_->description());
+                      events_.opened(status);
+                    },
+                    [this](usb::Completion completion) { completed(std::move(completion)); }};
+  // Whoever ends what this leaves unfinished takes the stick over, and hears of it instead.
   stick_ = source.open(busid,
-                       {[this](Status status) { events_.opened(std::move(status)); },
-                        [this](usb::Completion completion) { completed(std::move(completion)); }});
+                       {[events = stick_events_](const Status& status) { events->opened(status); },
+                        [events = stick_events_](usb::Completion completion) {
+                          events->completed(std::move(completion));
+                        }});
 }
 
 void Lease::submit(usb::Transfer transfer) {
@@ -105,7 +134,9 @@ void Lease::submit(usb::Transfer transfer) {
 }
 
 void Lease::pass_on(usb::Transfer transfer) {
-  spare_running_.insert(running_, transfer.id, Running{!transfer.in(), loop_.now()});
+  spare_running_.insert(running_, transfer.id,
+                        Running{!transfer.in(), watch_->concerns(transfer), loop_.now()});
+  watch_->submitted(transfer);
   if (tap_ != nullptr) tap_->submitted(transfer);
   stick_->submit(std::move(transfer));
 }
@@ -176,6 +207,7 @@ void Lease::reset_step_done(usb::TransferStatus status) {
   }
   const usb::Completion answer = ended(reset.asked, reset.worst);
   soft_reset_.reset();
+  watch_->forget();
   ++record_.transfers;
   events_.completed(answer);
   flush_held();
@@ -199,6 +231,7 @@ void Lease::completed(usb::Completion completion) {
   if (found == running_.end()) return;
   const Running running = found->second;
   spare_running_.erase(running_, found);
+  watch_->completed(completion);
   ++record_.transfers;
   (running.out ? record_.bytes_out : record_.bytes_in) += completion.actual_length;
   if (completion.status != usb::TransferStatus::cancelled) {

@@ -13,6 +13,7 @@
 #include "channel/bytes/queue.hpp"
 #include "channel/transport/loop.hpp"
 #include "channel/usb/requests.hpp"
+#include "server/usb/command_end.hpp"
 #include "server/usb/latency.hpp"
 #include "server/usb/mapping.hpp"
 #include "server/usb/observer.hpp"
@@ -28,7 +29,10 @@ struct LeaseRecord {
   std::string till;      ///< name as in the mapping's `till`
   std::string address;   ///< of the connection
   SessionFacts facts;
-  std::string session;  ///< Claimant::session
+  std::string session;     ///< Claimant::session
+  std::string continuity;  ///< PresentStick::continuity
+  /// It goes on with one that an earlier run of this program had; see KeptLease.
+  bool continues = false;
   std::chrono::system_clock::time_point since;
   /// Set while the till's connection is lost and the till is waited for.
   std::optional<std::chrono::system_clock::time_point> away_since;
@@ -44,14 +48,28 @@ struct LeaseRecord {
   LeaseEnd end = LeaseEnd::given_back;  ///< once it has ended
 };
 
+/// A lease that ended without its till's wish: an earlier run of this program ended, or the stick
+/// left the bus. The stick is for that till only, for a while; the session that had it before a
+/// restart goes on with it.
+struct KeptLease {
+  std::string stick;       ///< StickIdentity::text()
+  std::string till;        ///< LeaseRecord::till
+  std::string session;     ///< Claimant::session
+  std::string continuity;  ///< PresentStick::continuity as it was
+  bool left_bus = false;   ///< that is why; the lease has ended
+};
+
 /// The exclusive use of a stick. Made by StickRegistry::lease(); destroying it ends it. Callbacks
 /// never come from within a call. Also the place where a port reset is turned into what the
 /// mapping's reset policy says.
 class Lease {
  public:
-  /// `ended` is called by the destructor.
+  using Ended =
+      std::function<void(const LeaseRecord&, std::optional<CommandEnd::Leftover> unfinished)>;
+
+  /// `ended` is called by the destructor; `unfinished`: the stick is in the middle of a command.
   Lease(transport::Loop& loop, std::string stick, const Mapping& mapping, LeaseRecord record,
-        std::function<void(const LeaseRecord&)> ended);
+        Ended ended);
   ~Lease();
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
@@ -87,6 +105,7 @@ class Lease {
     usb::TransferStatus worst = usb::TransferStatus::success;
   };
 
+  [[nodiscard]] std::optional<CommandEnd::Leftover> leave();
   void end_absence();
   void pass_on(usb::Transfer transfer);
   void reset_by_policy(const usb::Transfer& transfer);
@@ -101,11 +120,13 @@ class Lease {
   std::string stick_name_;
   ResetPolicy reset_policy_;
   LeaseRecord record_;
-  std::function<void(const LeaseRecord&)> ended_;
+  Ended ended_;
   Stick::Events events_;
+  std::shared_ptr<Stick::Events> stick_events_ = std::make_shared<Stick::Events>();
   std::unique_ptr<Stick> stick_;
+  std::optional<massstorage::CommandWatch> watch_;  ///< from opened() on
   struct Running {
-    bool out = false;
+    bool out = false, of_command = false;
     Instant since{};
   };
   std::unordered_map<usb::TransferId, Running> running_;

@@ -223,7 +223,7 @@ void LibusbSource::Impl::arrived(libusb_device* device,
                                  [device](const auto& item) { return item->device() == device; });
                            }});
   devices.emplace(busid, std::move(entry));
-  observer.arrived({busid, *description});
+  observer.arrived({busid, *description, sysfs.enumeration(busid)});
 }
 
 void LibusbSource::Impl::left(libusb_device* device) {

@@ -28,6 +28,8 @@ std::string_view text(LeaseEnd end) {
       return "expired";
     case LeaseEnd::failed:
       return "failed";
+    case LeaseEnd::server_restarts:
+      return "server_restarts";
     case LeaseEnd::server_stopped:
       break;
   }
@@ -48,6 +50,8 @@ std::string_view text(TillEnd end) {
       return "expired";
     case TillEnd::turned_out:
       return "turned_out";
+    case TillEnd::server_restarts:
+      return "server_restarts";
     case TillEnd::server_stopped:
       break;
   }

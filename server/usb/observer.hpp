@@ -18,6 +18,7 @@ namespace tillbridge::server {
 
 struct PresentStick;
 struct LeaseRecord;
+struct KeptLease;
 
 /// Why a lease ended. *Released* is what the admin or the till wanted; it does not come back by
 /// itself. *Lost* does.
@@ -34,7 +35,8 @@ enum class LeaseEnd : std::uint8_t {
   revoked,          ///< the till's certificate was
   expired,          ///< the till's certificate has ended
   failed,           ///< the conversation broke the protocol, or the stick could not be opened
-  server_stopped
+  server_stopped,
+  server_restarts  ///< it is to go on as soon as the server is back
 };
 /// "given_back", ...
 [[nodiscard]] std::string_view text(LeaseEnd end);
@@ -47,7 +49,8 @@ enum class TillEnd : std::uint8_t {
   revoked,
   expired,  ///< its certificate has ended
   turned_out,
-  server_stopped
+  server_stopped,
+  server_restarts
 };
 [[nodiscard]] std::string_view text(TillEnd end);
 
@@ -81,14 +84,17 @@ class Observer {
   virtual void till_lost(const TillStatus& /*till*/, const std::string& /*cause*/) {}
   virtual void till_back(const TillStatus& /*till*/) {}
   virtual void till_left(const TillStatus& /*till*/, TillEnd /*how*/, const std::string& /*why*/) {}
-  /// `name` and `fingerprint` are empty if the peer did not get as far as its certificate.
+  /// `name` and `fingerprint` are empty if the peer did not get as far as its certificate. `news`:
+  /// see Refusals; a till that is refused tries for ever.
   virtual void connection_refused(const std::string& /*address*/, const TillIdentity& /*till*/,
-                                  const std::string& /*why*/) {}
+                                  const std::string& /*why*/, bool /*news*/) {}
 
   virtual void lease_begun(const PresentStick& /*stick*/) {}
   /// Its till is away, or back.
   virtual void lease_changed(const LeaseRecord& /*record*/) {}
   virtual void lease_ended(const LeaseRecord& /*record*/) {}
+  /// It does not go on: its till did not come, or came with another session.
+  virtual void kept_ended(const KeptLease& /*kept*/, LeaseEnd /*how*/) {}
 };
 
 /// Sees every transfer of a stick in the order in which it is given to the stick and comes back:

@@ -38,8 +38,8 @@ class Observers final : public Observer {
     for (Observer* each : all_) each->till_left(till, how, why);
   }
   void connection_refused(const std::string& address, const TillIdentity& till,
-                          const std::string& why) override {
-    for (Observer* each : all_) each->connection_refused(address, till, why);
+                          const std::string& why, bool news) override {
+    for (Observer* each : all_) each->connection_refused(address, till, why, news);
   }
   void lease_begun(const PresentStick& stick) override {
     for (Observer* each : all_) each->lease_begun(stick);
@@ -49,6 +49,9 @@ class Observers final : public Observer {
   }
   void lease_ended(const LeaseRecord& record) override {
     for (Observer* each : all_) each->lease_ended(record);
+  }
+  void kept_ended(const KeptLease& kept, LeaseEnd how) override {
+    for (Observer* each : all_) each->kept_ended(kept, how);
   }
 
  private:

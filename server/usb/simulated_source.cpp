@@ -1,6 +1,7 @@
 #include "server/usb/simulated_source.hpp"
 
 #include <algorithm>
+#include <random>
 #include <unordered_set>
 #include <utility>
 
@@ -26,6 +27,13 @@ bool is_port_reset(const usb::Transfer& transfer) {
 }
 
 }  // namespace
+
+std::string simulated_enumeration(simulator::Device& device) {
+  static const std::uint32_t program = std::random_device{}();
+  const simulator::Bench& bench = device.bench();
+  return "simulated-" + std::to_string(program) + "-" + std::to_string(bench.number) + "-" +
+         std::to_string(bench.arrivals);
+}
 
 struct SimulatedSource::Slot {
   Slot(transport::Loop& the_loop, std::unique_ptr<simulator::Device> the_device)
@@ -175,7 +183,9 @@ void SimulatedSource::start(Observer observer) {
     started_ = true;
     for (const auto& slot : slots_) {
       const usb::DeviceDescription& description = slot->device->description();
-      if (slot->plugged) observer_.arrived({description.path, description});
+      if (slot->plugged) {
+        observer_.arrived({description.path, description, simulated_enumeration(*slot->device)});
+      }
     }
   });
 }
@@ -211,6 +221,7 @@ Status SimulatedSource::plug(const std::string& name) {
 void SimulatedSource::pull(Slot& slot) {
   slot.plugged = false;
   slot.device->bench().witness.unplugged();
+  slot.device->bench().arrivals += 1;
   if (slot.user != nullptr) slot.user->gone();
   slot.device->power_cycle(loop_.now());
   while (slot.device->poll_completion()) {
@@ -222,7 +233,9 @@ void SimulatedSource::push_in(Slot& slot) {
   slot.return_timer.cancel();
   slot.plugged = true;
   const usb::DeviceDescription& description = slot.device->description();
-  if (started_) observer_.arrived({description.path, description});
+  if (started_) {
+    observer_.arrived({description.path, description, simulated_enumeration(*slot.device)});
+  }
 }
 
 void SimulatedSource::depart(Slot& slot, simulator::Departure departure) {

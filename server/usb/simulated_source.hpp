@@ -12,6 +12,9 @@
 
 namespace tillbridge::server {
 
+/// Arrival::enumeration of a simulated stick: it lives in this program, and ends with it.
+[[nodiscard]] std::string simulated_enumeration(simulator::Device& device);
+
 class SimulatedSource final : public StickSource {
  public:
   /// The devices' paths are their bus ids and must differ.

@@ -7,6 +7,7 @@
 
 #include "channel/bytes/limits.hpp"
 #include "server/usb/descriptor_fingerprint.hpp"
+#include "server/usb/limits.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::server {
@@ -54,6 +55,15 @@ std::string until_text(std::chrono::system_clock::time_point when) {
                                                               : "until " + clock_text(when);
 }
 
+std::string kept_since(const PresentStick& stick) {
+  return stick.kept->left_bus ? "it left the bus a moment ago" : "the USB server was restarted";
+}
+
+bool PresentStick::mapped_to(const std::string& till) const {
+  return std::any_of(mappings.begin(), mappings.end(),
+                     [&](const Mapping& mapping) { return mapping.till == till; });
+}
+
 const Mapping* PresentStick::mapping_for(const Claimant& claimant) const {
   const auto found = std::find_if(mappings.begin(), mappings.end(),
                                   [&](const Mapping& mapping) { return mapping.fits(claimant); });
@@ -91,12 +101,56 @@ Offer::~Offer() {
   registry_.offer_ended(stay_);
 }
 
-StickRegistry::StickRegistry(transport::Loop& loop) : loop_(loop), block_timer_(loop) {}
+StickRegistry::StickRegistry(transport::Loop& loop)
+    : loop_(loop), block_timer_(loop), kept_timer_(loop) {}
 
 StickRegistry::~StickRegistry() = default;
 
 void StickRegistry::add(std::unique_ptr<StickSource> source) {
   sources_.push_back(std::move(source));
+}
+
+void StickRegistry::keep(const std::vector<KeptLease>& leases, Duration duration) {
+  for (const KeptLease& lease : leases) {
+    log::info("stick " + log::printable(lease.stick) + " is kept for till " + lease.till +
+                  ", which had it when the server was restarted",
+              {lease.stick, lease.till});
+    keep(lease, duration);
+  }
+}
+
+void StickRegistry::keep(const KeptLease& lease, Duration duration) {
+  kept_[lease.stick] = {lease, loop_.now() + duration};
+  look_at_kept();
+}
+
+void StickRegistry::look_at_kept() {
+  kept_timer_.cancel();
+  std::optional<Instant> next;
+  std::vector<Kept> over;
+  for (auto item = kept_.begin(); item != kept_.end();) {
+    if (item->second.until <= loop_.now()) {
+      over.push_back(std::move(item->second));
+      item = kept_.erase(item);
+      continue;
+    }
+    if (!next || item->second.until < *next) next = item->second.until;
+    ++item;
+  }
+  if (next) kept_timer_.arm(*next, [this] { look_at_kept(); });
+  for (const auto& [lease, until, end] : over) {
+    for (auto& [stay, entry] : entries_) {
+      if (entry.stick.identity.text() == lease.stick) entry.stick.kept.reset();
+    }
+    if (lease.left_bus) continue;  // its lease has ended already
+    log::warning("stick " + log::printable(lease.stick) + " is not kept any longer for till " +
+                     lease.till +
+                     (end == LeaseEnd::lost ? ", which did not come back after the restart"
+                                            : ", to which it is not mapped any more"),
+                 {lease.stick, lease.till});
+    observer_->kept_ended(lease, end);
+  }
+  if (!over.empty()) notify();
 }
 
 void StickRegistry::start() {
@@ -184,7 +238,12 @@ Status StickRegistry::may_lease(const PresentStick& stick, const Claimant& claim
                                         log::printable(stick.offer->till) +
                                         "; it is free again when that one lets go");
   }
-  if (rules_.draining) {
+  if (!stick.waits_for(claimant.till)) {
+    return fail(ErrorCode::refused, name + " is kept for till " + stick.kept->till +
+                                        ", which had it when " + kept_since(stick) +
+                                        "; it is free again when that one does not come back");
+  }
+  if (rules_.draining && !stick.kept) {
     return fail(ErrorCode::refused,
                 name +
                     " is not given out: the USB server is being prepared for maintenance "
@@ -206,20 +265,32 @@ Result<std::unique_ptr<Lease>> StickRegistry::lease(StayId stay, const Claimant&
   record.mapping = mapping.id;
   record.facts = claimant.facts;
   record.session = claimant.session;
+  record.continuity = entry.stick.continuity;
+  record.continues = entry.stick.continues(claimant);
   record.since = std::chrono::system_clock::now();
   const std::string session = record.facts.text();
-  log::info("lease begun: stick " + name + " for till " + record.till + " at " + record.address +
+  if (const auto kept = std::exchange(entry.stick.kept, std::nullopt)) {
+    kept_.erase(record.stick);
+    if (!record.continues && !kept->left_bus) observer_->kept_ended(*kept, LeaseEnd::taken_over);
+  }
+  log::info(std::string(record.continues ? "lease goes on" : "lease begun") + ": stick " + name +
+                " for till " + record.till + " at " + record.address +
                 (session.empty() ? "" : " (" + session + ")"),
             {record.stick, record.till});
-  auto lease =
-      std::make_unique<Lease>(loop_, name, mapping, std::move(record),
-                              [this, stay](const LeaseRecord& ended) { lease_ended(stay, ended); });
+  auto lease = std::make_unique<Lease>(
+      loop_, name, mapping, std::move(record),
+      [this, stay](const LeaseRecord& ended, std::optional<CommandEnd::Leftover> left) {
+        lease_ended(stay, ended, std::move(left));
+      });
   entry.stick.lease = lease.get();
   entry.lease = lease.get();
   if (const auto tap = taps_.find(lease->record().stick); tap != taps_.end()) {
     lease->set_tap(tap->second);
   }
-  lease->start(*entry.source, entry.stick.arrival.busid, std::move(events));
+  entry.begin = [&lease = *lease, &entry, wanted = std::move(events)] {
+    lease.start(*entry.source, entry.stick.arrival.busid, wanted);
+  };
+  if (!entry.unfinished) std::exchange(entry.begin, nullptr)();
   observer_->lease_begun(entry.stick);
   return lease;
 }
@@ -283,7 +354,22 @@ std::size_t StickRegistry::leases() const {
                     [](const auto& item) { return item.second.stick.lease != nullptr; }));
 }
 
-void StickRegistry::lease_ended(StayId stay, const LeaseRecord& record) {
+std::size_t StickRegistry::unfinished() const {
+  return static_cast<std::size_t>(
+      std::count_if(entries_.begin(), entries_.end(),
+                    [](const auto& item) { return item.second.unfinished != nullptr; }));
+}
+
+void StickRegistry::finished(StayId stay) {
+  const auto found = entries_.find(stay);
+  if (found == entries_.end()) return;
+  found->second.unfinished.reset();
+  if (found->second.begin) std::exchange(found->second.begin, nullptr)();
+  notify();
+}
+
+void StickRegistry::lease_ended(StayId stay, const LeaseRecord& record,
+                                std::optional<CommandEnd::Leftover> left) {
   log::info("lease ended: stick " + log::printable(record.stick) + " of till " + record.till +
                 " after " + duration_text(std::chrono::system_clock::now() - record.since) + ", " +
                 std::to_string(record.transfers) + " transfers, " + size_text(record.bytes_in) +
@@ -298,6 +384,11 @@ void StickRegistry::lease_ended(StayId stay, const LeaseRecord& record) {
   if (found != entries_.end()) {
     found->second.stick.lease = nullptr;
     found->second.lease = nullptr;
+    found->second.begin = nullptr;
+    if (left) {
+      found->second.unfinished = std::make_unique<CommandEnd>(loop_, std::move(*left));
+      found->second.unfinished->start([this, stay] { finished(stay); });
+    }
   }
   observer_->lease_ended(record);
   notify();
@@ -314,6 +405,12 @@ void StickRegistry::arrived(StickSource& source, const Arrival& arrival) {
   entry.stick.arrival = arrival;
   entry.stick.identity = StickIdentity::of(arrival.description);
   entry.stick.fingerprint = descriptor_fingerprint(arrival.description);
+  if (!arrival.enumeration.empty()) {
+    entry.stick.continuity = entry.stick.fingerprint + "/" + arrival.enumeration;
+  }
+  if (const auto kept = kept_.find(entry.stick.identity.text()); kept != kept_.end()) {
+    entry.stick.kept = kept->second.lease;
+  }
   entry.source = &source;
   const StayId stay = entry.stick.stay;
   entries_.emplace(stay, std::move(entry));
@@ -330,7 +427,13 @@ void StickRegistry::departed(StickSource& source, const std::string& busid) {
       "stick " + name_of(stick.identity) + " unplugged from port " + busid +
           (stick.lease != nullptr ? " while in use by till " + stick.lease->record().till : ""),
       {stick.identity.text(), stick.lease != nullptr ? stick.lease->record().till : ""});
-  if (found->second.lease != nullptr) found->second.lease->ends_because(LeaseEnd::unplugged);
+  if (Lease* lease = found->second.lease; lease != nullptr) {
+    lease->ends_because(LeaseEnd::unplugged);
+    const LeaseRecord& record = lease->record();
+    if (!record.session.empty()) {
+      keep({record.stick, record.till, record.session, {}, true}, limits::enumerates_within);
+    }
+  }
   entries_.erase(found);
   observer_->stick_left(stick);
   judge_all();
@@ -371,6 +474,12 @@ void StickRegistry::judge(Entry& entry) {
   }
   stick.refusal = refusal_of(entry);
   follow(entry);
+  if (!stick.kept || stick.mapped_to(stick.kept->till)) return;
+  const auto kept = kept_.find(identity);
+  if (kept == kept_.end()) return;
+  kept->second.until = loop_.now();
+  kept->second.end = LeaseEnd::mapping_changed;
+  kept_timer_.arm(kept->second.until, [this] { look_at_kept(); });
 }
 
 // A lease goes on by another mapping of its till if that fits as well.

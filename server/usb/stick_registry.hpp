@@ -59,15 +59,35 @@ struct PresentStick {
   std::set<std::string> released;  ///< sessions that the admin took it from
   std::optional<OfferRecord> offer;
   const Lease* lease = nullptr;  ///< who uses it now
+  /// Of whom it was before the server was restarted, or before it left the bus a moment ago: for
+  /// that till only, until it comes or its time is over.
+  std::optional<KeptLease> kept;
+  /// Names this device in its present coming to the bus: the same text later, also after a restart
+  /// of the server, is the same device, with power all the time. Empty: nobody can tell.
+  std::string continuity;
 
   /// The first mapping that is fulfilled; nullptr: it is not this claimant's.
   [[nodiscard]] const Mapping* mapping_for(const Claimant& claimant) const;
+  [[nodiscard]] bool mapped_to(const std::string& till) const;
   /// It may have the stick, as far as nobody else has it.
   [[nodiscard]] bool exported_to(const Claimant& claimant) const {
     return !refusal && !blocked_until && !released.contains(claimant.session) &&
            mapping_for(claimant) != nullptr;
   }
+  /// It is not kept for another till.
+  [[nodiscard]] bool waits_for(const TillIdentity& till) const {
+    return !kept || (till.kind == TillIdentity::Kind::certificate && kept->till == till.name);
+  }
+  /// This very session had it when the server was restarted, and the stick knows of no interruption
+  /// but that of its transfers.
+  [[nodiscard]] bool continues(const Claimant& claimant) const {
+    return waits_for(claimant.till) && kept && kept->session == claimant.session &&
+           !continuity.empty() && kept->continuity == continuity;
+  }
 };
+
+/// Since when the stick is `kept`, as a clause for a person.
+[[nodiscard]] std::string kept_since(const PresentStick& stick);
 
 /// Why whoever has a stick may not have it any more.
 struct Withdrawal {
@@ -109,6 +129,8 @@ class StickRegistry {
   void watch(std::function<void()> changed) { changed_ = std::move(changed); }
   void observe(Observer* observer) { observer_ = observer; }
   void add(std::unique_ptr<StickSource> source);
+  /// Before start(): what is kept, and for how long. At most one for a stick.
+  void keep(const std::vector<KeptLease>& leases, Duration duration);
   void start();
   /// Replaces the rules; sticks that are there are judged anew.
   void apply(Rules rules);
@@ -128,6 +150,8 @@ class StickRegistry {
   [[nodiscard]] Result<std::unique_ptr<Lease>> lease(StayId stay, const Claimant& claimant,
                                                      LeaseRecord record, Stick::Events events);
   [[nodiscard]] std::size_t leases() const;
+  /// Sticks in the middle of a command that their till left unfinished: see CommandEnd.
+  [[nodiscard]] std::size_t unfinished() const;
   [[nodiscard]] Lease* find_lease(std::uint64_t id);
   void lease_changed(const Lease& lease);
 
@@ -148,6 +172,8 @@ class StickRegistry {
     PresentStick stick;
     StickSource* source = nullptr;
     Lease* lease = nullptr;
+    std::unique_ptr<CommandEnd> unfinished;  // of the lease before; this one begins behind it
+    std::function<void()> begin;             // the lease that waits for that
     bool held = false;
     std::string told;  // the last verdict that was logged, so that each is logged once
   };
@@ -162,7 +188,11 @@ class StickRegistry {
   void follow(Entry& entry);
   void wait_for_block_ends();
   void offer_ended(StayId stay);
-  void lease_ended(StayId stay, const LeaseRecord& record);
+  void lease_ended(StayId stay, const LeaseRecord& record,
+                   std::optional<CommandEnd::Leftover> left);
+  void finished(StayId stay);
+  void keep(const KeptLease& lease, Duration duration);
+  void look_at_kept();
   [[nodiscard]] Status may_lease(const PresentStick& stick, const Claimant& claimant) const;
 
   transport::Loop& loop_;
@@ -177,7 +207,13 @@ class StickRegistry {
   std::function<void()> changed_;
   Observer none_;
   Observer* observer_ = &none_;
-  transport::Timer block_timer_;
+  struct Kept {
+    KeptLease lease;
+    Instant until{};
+    LeaseEnd end = LeaseEnd::lost;  ///< why it is not kept any longer, then
+  };
+  std::map<std::string, Kept> kept_;  ///< by stick
+  transport::Timer block_timer_, kept_timer_;
   bool notifying_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -43,6 +43,10 @@ class Stick {
 struct Arrival {
   std::string busid;
   usb::DeviceDescription description;
+  /// Names this coming of the device to its bus, also across restarts of this program: as long as
+  /// it stays the same, the device was neither unplugged nor enumerated anew. At most 96 bytes;
+  /// empty: nobody can tell.
+  std::string enumeration{};
 };
 
 /// All calls and callbacks are on the loop's thread. Destroying a source ends all its sticks and

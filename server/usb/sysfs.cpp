@@ -4,6 +4,8 @@
 #include <fstream>
 #include <memory>
 
+#include <sys/stat.h>
+
 #include "channel/bytes/limits.hpp"
 
 namespace tillbridge::server {
@@ -96,6 +98,20 @@ std::optional<std::uint8_t> Sysfs::active_configuration(const std::string& busid
 
 bool Sysfs::present(const std::string& busid, std::uint8_t device_number) const {
   return small_number(attribute(busid, "devnum")) == device_number;
+}
+
+// The kernel makes the device's folder when it enumerates the device; neither its inode nor the
+// device's number is used again soon.
+std::string Sysfs::enumeration(const std::string& busid) const {
+  std::ifstream stream("/proc/sys/kernel/random/boot_id");
+  std::string boot;
+  struct stat folder {};
+  const auto number = attribute(busid, "devnum");
+  if (!std::getline(stream, boot) || !number ||
+      ::stat((devices_ / busid / ".").c_str(), &folder) != 0) {
+    return {};
+  }
+  return boot.substr(0, 36) + "-" + number->substr(0, 8) + "-" + std::to_string(folder.st_ino);
 }
 
 bool Sysfs::imported(const std::string& busid) const {

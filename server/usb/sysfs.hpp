@@ -28,6 +28,9 @@ class Sysfs {
   [[nodiscard]] std::optional<std::uint8_t> active_configuration(const std::string& busid) const;
   /// Whether the device with this number on its bus is (still) there.
   [[nodiscard]] bool present(const std::string& busid, std::uint8_t device_number) const;
+  /// Names this coming of the device to its bus; see Arrival::enumeration. Empty if it cannot be
+  /// told.
+  [[nodiscard]] std::string enumeration(const std::string& busid) const;
   /// Whether this machine itself got the device over the network (vhci-hcd). Such a one is never
   /// exported again: it may be one of our own sticks, attached on this very machine.
   [[nodiscard]] bool imported(const std::string& busid) const;

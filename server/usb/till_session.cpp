@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -23,6 +24,8 @@ constexpr std::size_t certificates_most = 64;
 /// Gathered before it goes to the connection, so that many small answers share one TLS record.
 constexpr std::size_t gathered_bytes = 256U << 10U;
 
+constexpr const char* restart_reason = "the USB server restarts";
+
 // "0.4 s", "60 s"
 std::string seconds_text(Duration duration) {
   const auto tenths = duration / std::chrono::milliseconds(100);
@@ -32,7 +35,7 @@ std::string seconds_text(Duration duration) {
 
 // Names a session for the registry.
 std::string hex(const link::SessionId& id) {
-  constexpr const char* digits = "0123456789abcdef";
+  constexpr std::string_view digits = "0123456789abcdef";
   std::string text;
   for (const std::uint8_t byte : id) {
     text += digits[byte >> 4U];
@@ -55,6 +58,8 @@ LeaseEnd lease_end(TillEnd how) {
       return LeaseEnd::expired;
     case TillEnd::turned_out:
       return LeaseEnd::failed;
+    case TillEnd::server_restarts:
+      return LeaseEnd::server_restarts;
     case TillEnd::server_stopped:
       break;
   }
@@ -130,6 +135,11 @@ void TillSession::lost(const std::string& cause) {
   if (over_) return;
   endpoint_.disconnected(loop_.now());
   link_deadline_.cancel();
+  if (pausing_ && !closing_) {
+    left(TillEnd::server_restarts, cause);  // it holds its sticks all the same
+    over();
+    return;
+  }
   if (closing_ || !can_resume() || grants_.empty()) {
     if (!closing_) {
       log::info("till " + name_ + " left: " + cause, about());
@@ -231,6 +241,8 @@ void TillSession::handle_control(const link::ControlMessage& message) {
     grants_.erase(found);
   } else if (const auto* request = std::get_if<link::Renew>(&message)) {
     renew(*request);
+  } else if (std::holds_alternative<link::Paused>(message)) {
+    if (pausing_) close(TillEnd::server_restarts, restart_reason);
   } else if (const auto* goodbye = std::get_if<link::Goodbye>(&message)) {
     log::info("till " + name_ + " left: " + log::printable(goodbye->reason), about());
     left(TillEnd::goodbye, log::printable(goodbye->reason));
@@ -248,6 +260,7 @@ void TillSession::hello(const link::Hello& message) {
   if (!greeted_) {
     greeted_ = true;
     examines_ = message.examines;
+    holds_ = message.holds;
     hello_timer_.cancel();
     const std::string session = claimant_.facts.text();
     log::info("till " + name_ + " connected" + (session.empty() ? "" : " (" + session + ")") +
@@ -311,7 +324,7 @@ void TillSession::withdraw() {
     const PresentStick* stick = registry_.find(grant.stay);
     if (stick == nullptr || !stick->exported_to(claimant_)) {
       revoke(stream, withdrawal_of(stick, claimant_));
-    } else if (registry_.rules().draining && !grant.conversation->leased()) {
+    } else if (registry_.rules().draining && !grant.conversation->leased() && !stick->kept) {
       revoke(stream, {LeaseEnd::given_back, "the USB server is being prepared for maintenance"});
     } else {
       grant.conversation->follow(*stick);
@@ -320,8 +333,9 @@ void TillSession::withdraw() {
 }
 
 bool TillSession::accepts(const PresentStick& stick, const Mapping& mapping) const {
-  return greeted_ && !closing_ && !over_ && !looks_only() && mapping.fits(claimant_) &&
-         stick.exported_to(claimant_) && !given_back_.contains(stick.stay);
+  return greeted_ && !closing_ && !over_ && !pausing_ && !looks_only() && mapping.fits(claimant_) &&
+         stick.waits_for(claimant_.till) && stick.exported_to(claimant_) &&
+         !given_back_.contains(stick.stay);
 }
 
 void TillSession::retract(StayId stay, const std::string& reason) {
@@ -382,6 +396,7 @@ void TillSession::offer(const PresentStick& stick) {
   message.serial = stick.identity.serial;
   message.reset_policy = std::string(text(mapping.reset));
   message.pipeline = mapping.pipeline;
+  message.continues = stick.continues(claimant_);
   grants_.emplace(stream, std::move(grant));
   endpoint_.send_control(message, loop_.now());
   last_nothing_.clear();
@@ -440,6 +455,10 @@ std::string TillSession::refusal_for_me(const PresentStick& stick) const {
                 ? ", whose connection is lost; it comes when that one is given up"
                 : "; it comes as soon as that connection has ended");
   }
+  if (!stick.waits_for(claimant_.till)) {
+    return name + " is kept for till " + log::printable(stick.kept->till) + ", which had it when " +
+           kept_since(stick) + "; it comes if that one does not come back";
+  }
   if (given_back_.contains(stick.stay)) return {};  // it knows
   if (stick.offer) {
     return name + " is offered to till " + log::printable(stick.offer->till) +
@@ -486,22 +505,27 @@ std::string TillSession::nothing_message() const {
 }
 
 void TillSession::drain_conversations() {
-  // One answer of each stick in turn, so that a busy one does not starve another.
-  bool progress = true;
+  // One answer of each stick in turn, also across calls: one answer may take all the room there is,
+  // and a busy stick shall not starve another.
+  auto next = grants_.upper_bound(last_served_);
+  std::size_t idle = 0;
   std::size_t gathered = 0;
-  while (progress && has_room()) {
-    progress = false;
-    for (auto& [stream, grant] : grants_) {
-      if (!has_room()) break;
-      auto bytes = grant.conversation->output();
-      if (!bytes) continue;
-      gathered += bytes->size();
-      endpoint_.send(stream, std::move(*bytes), loop_.now());
-      progress = true;
-      if (gathered >= gathered_bytes) {
-        flush();
-        gathered = 0;
-      }
+  while (idle < grants_.size() && has_room()) {
+    if (next == grants_.end()) next = grants_.begin();
+    const link::StreamId stream = next->first;
+    auto bytes = next->second.conversation->output();
+    ++next;
+    if (!bytes) {
+      ++idle;
+      continue;
+    }
+    idle = 0;
+    last_served_ = stream;
+    gathered += bytes->size();
+    endpoint_.send(stream, std::move(*bytes), loop_.now());
+    if (gathered >= gathered_bytes) {
+      flush();
+      gathered = 0;
     }
   }
   for (auto grant = grants_.begin(); grant != grants_.end();) {
@@ -527,9 +551,21 @@ void TillSession::close(TillEnd how, const std::string& reason) {
   left(how, reason);
   closing_ = true;
   hello_timer_.cancel();
-  endpoint_.send_control(link::Goodbye{reason}, loop_.now());
+  endpoint_.send_control(link::Goodbye{reason, how == TillEnd::server_restarts}, loop_.now());
   flush();
   close_stream();
+}
+
+void TillSession::close_for_restart(std::chrono::seconds within) {
+  if (closing_ || over_) return;
+  if (greeted_ && !holds_) return close(TillEnd::server_stopped, "the USB server is shut down");
+  // One that did not say hello yet may hold sticks from before an earlier restart.
+  if (!greeted_ || !stream_ || grants_.empty()) {
+    return close(TillEnd::server_restarts, restart_reason);
+  }
+  pausing_ = true;
+  endpoint_.send_control(link::Restarting{static_cast<std::uint16_t>(within.count())}, loop_.now());
+  pump_soon_.ask();
 }
 
 void TillSession::drop_grants(LeaseEnd why) {

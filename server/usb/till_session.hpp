@@ -85,6 +85,12 @@ class TillSession {
   void settle();
   /// Ends all leases at once, says goodbye and closes once that is sent.
   void close(TillEnd how, const std::string& reason);
+  /// The server will restart within this time. A till that can hold its sticks is asked to pause
+  /// them, and the session closes itself as soon as it did; every other one is closed now. Offers
+  /// nothing any more.
+  void close_for_restart(std::chrono::seconds within);
+  /// It was asked to pause and has not.
+  [[nodiscard]] bool pausing() const noexcept { return pausing_ && !closing_; }
 
   [[nodiscard]] const TillIdentity& till() const noexcept { return claimant_.till; }
   /// It opened the session with this certificate, or renewed it to this one since.
@@ -179,12 +185,15 @@ class TillSession {
   bool examines_ = false;
   std::string busy_;
   bool greeted_ = false, closing_ = false, over_ = false, left_ = false;
+  bool holds_ = false;    ///< its sticks stay in its session while this server is restarted
+  bool pausing_ = false;  ///< it was told that this is about to happen
   bool reading_paused_ = false;
   Claimant claimant_;
   std::set<std::string> certificates_;  ///< fingerprints; the newest is the claimant's
   std::chrono::system_clock::time_point certificate_end_;
   std::map<link::StreamId, Grant> grants_;
   link::StreamId next_stream_ = 1;
+  link::StreamId last_served_ = 0;  ///< whose answer went out last
   std::set<StayId> given_back_;
   std::deque<HeldInput> held_input_;
   std::size_t held_input_bytes_ = 0;

@@ -8,6 +8,7 @@
 #include "channel/link/endpoint.hpp"
 #include "channel/pairing/message.hpp"
 #include "server/usb/libusb_source.hpp"
+#include "server/usb/limits.hpp"
 #include "server/usb/log.hpp"
 
 namespace tillbridge::server {
@@ -34,6 +35,10 @@ UsbServer::UsbServer(transport::Loop& loop, Config config)
       certificate_timer_(loop) {}
 
 UsbServer::~UsbServer() = default;
+
+void UsbServer::keep(const std::vector<KeptLease>& leases) {
+  registry_.keep(leases, config_.link.resume_grace);
+}
 
 std::optional<StartFailure> UsbServer::start() {
   registry_.watch([this] { refresh(); });
@@ -104,19 +109,18 @@ std::optional<StartFailure> UsbServer::listen() {
   const Config::Link& link = config_.link;
   auto tls = make_tls();
   if (!tls) return StartFailure{ExitCode::configuration, tls.error()};
-  auto acceptor = transport::Acceptor::listen(
-      loop_, link.listen.host, link.listen.port, *tls,
-      {[this](std::unique_ptr<transport::Stream> stream) {
-         if (own_ && stream->peer().protocol == pairing::alpn) {
-           own_->pair(std::move(stream));
-         } else {
-           accept_till(std::move(stream));
-         }
-       },
-       [this](const std::string& address, const Error& error) {
-         log::warning("connection from " + address + " is refused: " + error.message);
-         observer_->connection_refused(address, {}, error.message);
-       }});
+  auto acceptor =
+      transport::Acceptor::listen(loop_, link.listen.host, link.listen.port, *tls,
+                                  {[this](std::unique_ptr<transport::Stream> stream) {
+                                     if (own_ && stream->peer().protocol == pairing::alpn) {
+                                       own_->pair(std::move(stream));
+                                     } else {
+                                       accept_till(std::move(stream));
+                                     }
+                                   },
+                                   [this](const std::string& address, const Error& error) {
+                                     refused(address, {}, error.message);
+                                   }});
   if (!acceptor) return StartFailure{ExitCode::cannot_listen, acceptor.error()};
   link_acceptor_ = std::move(*acceptor);
   // Scripts read the port of these two lines.
@@ -128,8 +132,11 @@ std::optional<StartFailure> UsbServer::listen() {
   auto usbip = transport::Acceptor::listen(
       loop_, address.host, address.port, std::nullopt,
       {[this](std::unique_ptr<transport::Stream> stream) { accept_usbip(std::move(stream)); },
-       [](const std::string& peer, const Error& error) {
-         log::warning("USB/IP connection from " + peer + " is refused: " + error.message);
+       [this](const std::string& peer, const Error& error) {
+         const bool news = refusals_.news(peer, "usbip", error.message, loop_.now());
+         const std::string line =
+             "USB/IP connection from " + peer + " is refused: " + error.message;
+         news ? log::warning(line) : log::debug(line);
        }});
   if (!usbip) return StartFailure{ExitCode::cannot_listen, usbip.error()};
   usbip_acceptor_ = std::move(*usbip);
@@ -149,10 +156,10 @@ void UsbServer::accept_till(std::unique_ptr<transport::Stream> stream) {
     return;
   }
   if (tills_.size() + callers_.size() >= limits::tills_per_server) {
-    log::warning("till " + log::printable(stream->peer().name) + " at " + stream->peer().address +
-                     " is turned away: " + count_text(tills_.size() + callers_.size(), "till") +
-                     " are connected or waited for, which is the most that one server handles",
-                 {{}, stream->peer().name});
+    const transport::Peer& peer = stream->peer();
+    refused(peer.address, {TillIdentity::Kind::certificate, peer.name, peer.fingerprint},
+            count_text(limits::tills_per_server, "till") +
+                " are connected or waited for, which is the most that one server handles");
     return;
   }
   callers_.emplace_back();
@@ -211,6 +218,7 @@ void UsbServer::begin_session(std::unique_ptr<transport::Stream> stream, const B
               }
             }
             take_over(**place);
+            refusals_.forget((*place)->address(), (*place)->till().name);
             observer_->till_connected((*place)->status());
           },
           [this, place](const std::string& cause) {
@@ -272,14 +280,21 @@ bool UsbServer::pinned(const TillIdentity& till) const {
 }
 
 void UsbServer::turn_away(transport::Stream& stream, const std::string& why) {
-  log::warning("till " + log::printable(stream.peer().name) + " at " + stream.peer().address +
-                   " is turned away: " + why,
-               {{}, stream.peer().name});
-  observer_->connection_refused(
-      stream.peer().address,
-      {TillIdentity::Kind::certificate, stream.peer().name, stream.peer().fingerprint}, why);
+  const transport::Peer& peer = stream.peer();
+  refused(peer.address, {TillIdentity::Kind::certificate, peer.name, peer.fingerprint}, why);
   stream.write(link::Endpoint::refusal(why));
   stream.close();  // goes on in the background
+}
+
+void UsbServer::refused(const std::string& address, const TillIdentity& till,
+                        const std::string& why) {
+  const bool news = refusals_.news(address, till.name, why, loop_.now());
+  const std::string line = till.name.empty() ? "connection from " + address + " is refused: " + why
+                                             : "till " + log::printable(till.name) + " at " +
+                                                   address + " is turned away: " + why;
+  const log::About about{{}, till.name};
+  news ? log::warning(line, about) : log::debug(line, about);
+  observer_->connection_refused(address, till, why, news);
 }
 
 // Each that waits may keep sticks and memory.
@@ -393,20 +408,22 @@ void UsbServer::refresh() {
   for (const auto& client : usbip_clients_) client->refresh();
   hand_out();
   for (const auto& till : tills_) till->settle();
+  finish_if_idle();
 }
 
 // The first mapping whose till is connected and whose conditions its session fulfils. Nobody who
 // has the stick is pushed out by one that comes before him.
 void UsbServer::hand_out() {
   offer_timer_.cancel();
-  if (registry_.rules().draining) return;
+  if (stopped_) return;
+  const bool draining = registry_.rules().draining;
   std::optional<Instant> look_again;
   SessionsByName sessions;
   for (const auto& till : tills_) {
     if (till->greeted() && !till->closing()) sessions.emplace(till->till().name, till.get());
   }
   for (const PresentStick* stick : registry_.sticks()) {
-    if (stick->lease != nullptr) continue;
+    if (stick->lease != nullptr || (draining && !stick->kept)) continue;
     if (!stick->offer) {
       if (TillSession* till = first_for(*stick, sessions)) till->offer(*stick);
       continue;
@@ -484,19 +501,38 @@ void UsbServer::stop(std::function<void()> stopped) {
   link_acceptor_.reset();
   usbip_acceptor_.reset();
   callers_.clear();
-  for (const auto& till : tills_)
-    till->close(TillEnd::server_stopped, "the USB server is shut down");
+  for (const auto& till : tills_) till->close_for_restart(limits::pause_within);
   for (const auto& client : usbip_clients_) client->close(LeaseEnd::server_stopped);
+  const auto pausing = [](const auto& till) { return till->pausing(); };
+  if (std::none_of(tills_.begin(), tills_.end(), pausing)) {
+    stop_waiting();
+  } else {
+    stop_timer_.arm(loop_.now() + limits::pause_within, [this] { stop_waiting(); });
+  }
+  finish_if_idle();
+}
+
+// From here on it is only goodbyes that have to leave.
+void UsbServer::stop_waiting() {
+  for (const auto& till : tills_) {
+    if (!till->pausing()) continue;
+    log::warning("till " + log::printable(till->till().name) + " at " + till->address() +
+                     " did not pause within " + std::to_string(limits::pause_within.count()) +
+                     " s; what is under way there ends with an error",
+                 {{}, till->till().name});
+    till->close(TillEnd::server_restarts, "the USB server restarts");
+  }
   stop_timer_.arm(loop_.now() + stop_within, [this] {
     log::warning("shutting down without waiting any longer for " +
                  count_text(tills_.size() + usbip_clients_.size(), "connection"));
     std::exchange(stopped_, nullptr)();
   });
-  finish_if_idle();
 }
 
 void UsbServer::finish_if_idle() {
-  if (!stopped_ || !tills_.empty() || !usbip_clients_.empty()) return;
+  if (!stopped_ || !tills_.empty() || !usbip_clients_.empty() || registry_.unfinished() != 0) {
+    return;
+  }
   stop_timer_.cancel();
   std::exchange(stopped_, nullptr)();
 }

@@ -18,6 +18,7 @@
 #include "channel/transport/loop.hpp"
 #include "channel/transport/stream.hpp"
 #include "server/usb/config.hpp"
+#include "server/usb/refusals.hpp"
 #include "server/usb/simulated_source.hpp"
 #include "server/usb/simulation_control.hpp"
 #include "server/usb/stick_registry.hpp"
@@ -85,7 +86,12 @@ class UsbServer {
   /// running sessions too; for anything else it says that a restart is needed. A broken file
   /// changes nothing.
   void reload();
-  /// Says goodbye to all tills, ends all leases, then calls `stopped`, after 3 s at the latest.
+  /// Before start(): what ran when an earlier run of this program ended. These sticks are kept for
+  /// their tills for the grace time.
+  void keep(const std::vector<KeptLease>& leases);
+  /// As if to be started again in a moment: has the tills pause, says goodbye to them, ends all
+  /// leases, then calls `stopped`, 3 s after limits::pause_within at the latest. No transfer is cut
+  /// off in the middle unless that time is over.
   void stop(std::function<void()> stopped);
 
   [[nodiscard]] std::uint16_t link_port() const { return link_acceptor_->port(); }
@@ -110,6 +116,7 @@ class UsbServer {
                   const Bytes& first_bytes);
   void begin_session(std::unique_ptr<transport::Stream> stream, const Bytes& first_bytes);
   void turn_away(transport::Stream& stream, const std::string& why);
+  void refused(const std::string& address, const TillIdentity& till, const std::string& why);
   void limit_waiting();
   void accept_usbip(std::unique_ptr<transport::Stream> stream);
   void take_over(const TillSession& newest);
@@ -123,6 +130,7 @@ class UsbServer {
   [[nodiscard]] static TillSession* first_for(const PresentStick& stick,
                                               const SessionsByName& sessions,
                                               const TillSession* but = nullptr);
+  void stop_waiting();
   void finish_if_idle();
 
   transport::Loop& loop_;
@@ -132,6 +140,7 @@ class UsbServer {
   std::function<void(Rules)> rules_changed_;
   std::optional<OwnAuthority> own_;
   StickRegistry registry_;
+  Refusals refusals_;
   SimulatedSource* simulated_ = nullptr;  // owned by the registry
   std::unique_ptr<SimulationControl> simulation_control_;
   std::list<std::unique_ptr<TillCaller>> callers_;

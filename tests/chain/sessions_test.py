@@ -8,9 +8,9 @@ STICK = {"kind": "mass-storage", "serial": "5A2F00000001"}
 MAP = {"stick": "1209:0001:5A2F00000001", "till": "kasse-01"}
 
 
-def start(c, *terminal):
+def start(c, *terminal, link=""):
     c.certificates("kasse-01")
-    server = c.usb_server([{**STICK, "image": image(c, "stick.img", 16)}], [MAP])
+    server = c.usb_server([{**STICK, "image": image(c, "stick.img", 16)}], [MAP], link=link)
     return server, c.terminal("--sink", "probe", "--json", *terminal), c.till_config("kasse-01", server.port)
 
 
@@ -40,8 +40,9 @@ def test_the_session_is_closed_in_the_middle_of_transfers(c):
 
 
 def test_the_usb_server_is_stopped(c):
-    """SIGTERM: the device leaves the session, the session goes on, the server ends well."""
-    server, terminal, config = start(c, "--probe-stay")
+    """SIGTERM, and nobody starts it again: the device leaves the session after the grace time, the session goes on, the server
+    ends well."""
+    server, terminal, config = start(c, "--probe-stay", link="resume_grace_s = 2")
     client = c.client(terminal.port, config)
     terminal.wait_for('"event":"probe".*good')
     mark = terminal.mark()

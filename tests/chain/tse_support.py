@@ -11,18 +11,25 @@ TILL, SERIAL, CLIENT = "kasse-01", "5A2F00000001", "KASSE-01"
 class Shop:
     """tillbridge-pos sees the stick as the session's host stack does: through the whole chain."""
 
-    def __init__(self, c, kind, **options):
+    usbip_port = 0      # any
+    pos_arguments = ()  # of every run of the POS
+
+    def __init__(self, c, kind, link="", way=lambda server: server.port, **options):
+        """`link`: more of the server's [link]; `way`: the port at which the till finds it."""
         self.c, self.kind = c, kind
         c.certificates(TILL, "kasse-02")
-        extra, self.bench = c.test_bench()
-        self.server = c.usb_server([tse.stick(kind, SERIAL, **options)], [{"stick": tse.stick_name(kind, SERIAL), "till": TILL}],
-                                   extra)
-        self.terminal = c.terminal("--sink", "usbip", "--usbip-listen", "127.0.0.1:0")
-        self.client = c.client(self.terminal.port, c.till_config(TILL, self.server.port))
+        self.server = self.start_server(tse.stick(kind, SERIAL, **options), [{"stick": tse.stick_name(kind, SERIAL), "till": TILL}], link)
+        self.terminal = c.terminal("--sink", "usbip", "--usbip-listen", f"127.0.0.1:{self.usbip_port}")
+        self.client = c.client(self.terminal.port, c.till_config(TILL, way(self.server)))
         self.port = int(self.terminal.wait_for(r"listening for USB/IP clients on \S+:(\d+)").group(1))
         self.arrivals = 0
         self.wait_for_stick()
         self.pins = tse.pins_file(c.directory, kind)
+
+    def start_server(self, stick, maps, link):
+        """The simulated stick is in the server's own process."""
+        extra, self.bench = self.c.test_bench()
+        return self.c.usb_server([stick], maps, extra, link=link)
 
     def wait_for_stick(self):
         """The stick (again) in the session."""
@@ -37,7 +44,7 @@ class Shop:
         self.terminal.wait_for(r"device \d+ gone", after=mark)
 
     def start_pos(self, *arguments):
-        return self.c.pos("--usbip", f"127.0.0.1:{self.port}", "--pins", self.pins, *arguments)
+        return self.c.pos("--usbip", f"127.0.0.1:{self.port}", "--pins", self.pins, *self.pos_arguments, *arguments)
 
     def pos(self, *arguments, expect=0):
         """Runs it to its end; returns its JSON lines."""

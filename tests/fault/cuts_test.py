@@ -1,18 +1,17 @@
 """The network between till and USB server breaks while the session reads its stick: it sees a slow stick, nothing else.
 
-Arguments: the build directory, then names of tests (none: all). TILLBRIDGE_SEED chooses another sequence of cuts."""
+Arguments: the build directory, then names of tests (none: all). TILLBRIDGE_SEED chooses another sequence of cuts; see README.md
+for the full size."""
 
-import os
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "chain"))
-from chain_support import BLOCK, image, json_lines, main, sha256  # noqa: E402
+from fault_support import SEED, suite
+from chain_support import BLOCK, image, json_lines, main, sha256
 
 STICK = {"kind": "mass-storage", "serial": "5A2F00000001"}
 MAP = {"stick": "1209:0001:5A2F00000001", "till": "kasse-01"}
 READ_BYTES = 16 << 20
-SEED = int(os.environ.get("TILLBRIDGE_SEED", "1"))
 
 
 def read_through(c, *relay_arguments, link=""):
@@ -44,7 +43,7 @@ def test_cuts_all_the_time(c):
     cuts = sum(line.startswith("cut ") for line in relay.lines)
     resumed = sum("goes on with its session" in line for line in server.lines)
     print(f"    seed {SEED}: {cuts} cuts, {resumed} resumed, {terminal.times[-1] - terminal.started:.1f} s", flush=True)
-    assert cuts >= 2 and resumed >= 1, relay.text()
+    assert cuts >= 1 and resumed >= 1, relay.text()
 
 
 def test_a_black_hole_in_the_middle_of_a_read(c):
@@ -76,4 +75,5 @@ def test_longer_than_the_grace_time(c):
 
 
 if __name__ == "__main__":
-    main(globals())
+    # In the suite receipts_test has such holes, with a POS.
+    main(suite(globals(), "test_a_black_hole_in_the_middle_of_a_read", "test_longer_than_the_grace_time"))

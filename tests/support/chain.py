@@ -26,7 +26,7 @@ class Program:
     """A running program whose output lines can be waited for."""
 
     def __init__(self, name, command, environment=None, log=None, directory=None):
-        self.name, self.command = name, [str(word) for word in command]
+        self.name, self.command, self.environment = name, [str(word) for word in command], environment
         self.lines = []
         self.times = []  # when each line came, monotonic seconds
         self._log = log
@@ -258,9 +258,14 @@ authority = "{pki}/authority.crt"
                                              stdout=subprocess.PIPE).stdout.strip()) / "freerdp3"
         if not addins.is_dir():
             raise AssertionError(f"{addins} is missing; packaging/setup makes it")
-        namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
-        return [*namespace, "sh", "-c", f'mount --bind "{self.build}/plugin" "{addins}" && '
-                'if [ -n "$TILLBRIDGE_PRELOAD" ]; then export LD_PRELOAD="$TILLBRIDGE_PRELOAD"; fi; exec "$@"', "sh", *command]
+        return [*mounted(self.build / "plugin", addins),
+                "sh", "-c", 'if [ -n "$TILLBRIDGE_PRELOAD" ]; then export LD_PRELOAD="$TILLBRIDGE_PRELOAD"; fi; exec "$@"', "sh", *command]
+
+
+def mounted(folder, place):
+    """A command that starts another one, which alone sees `folder` at `place`."""
+    namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
+    return [*namespace, "sh", "-c", f'mount --bind "{folder}" "{place}" && exec "$@"', "sh"]
 
 
 class TestBench:

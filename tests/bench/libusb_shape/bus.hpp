@@ -14,15 +14,11 @@
 #include "channel/bytes/instant.hpp"
 #include "channel/usb/transfer.hpp"
 #include "server/simulator/device.hpp"
+#include "tests/support/libusb_shape/transfers.hpp"
 
 namespace tillbridge::bench {
 
-/// What libusb_alloc_transfer() hands out. The simulated stick has no isochronous endpoints, so
-/// there is never a packet behind the base.
-struct OwnedTransfer : libusb_transfer {
-  std::uint32_t stream_id = 0;
-  usb::TransferId id = 0;  ///< 0: not running
-};
+using shape::OwnedTransfer;
 
 /// Any thread may call anything. As with libusb on Linux, a transfer is submitted on the caller's
 /// thread, and its callback runs in handle_events() on whichever thread handles events, which

@@ -20,7 +20,8 @@
 #include "tests/bench/libusb_shape/bus.hpp"
 
 using tillbridge::bench::Bus;
-using tillbridge::bench::OwnedTransfer;
+using tillbridge::shape::owned;
+using tillbridge::shape::OwnedTransfer;
 namespace usb = tillbridge::usb;
 
 struct libusb_context {
@@ -41,10 +42,6 @@ constexpr std::uint8_t bus_number = 1, device_address = 2, port_number = 1;  // 
 
 tillbridge::Duration duration(const timeval& time) {
   return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
-}
-
-OwnedTransfer& owned(libusb_transfer* transfer) {
-  return static_cast<OwnedTransfer&>(*transfer);
 }
 
 /// A request without data.

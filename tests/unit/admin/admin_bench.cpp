@@ -48,6 +48,7 @@ void AdminTest::start(const std::string& tables, const std::string& sticks) {
   api_ = std::make_unique<Api>(*admin_);
   const auto status = admin_->start();
   ASSERT_TRUE(status.ok()) << status.error().message;
+  if (before_usb_starts_) before_usb_starts_(*usb_);
   const auto failure = usb_->start();
   ASSERT_FALSE(failure) << failure->error.message;
   settle();

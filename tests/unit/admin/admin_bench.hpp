@@ -98,6 +98,7 @@ class AdminTest : public ::testing::Test {
   std::unique_ptr<Administration> admin_;
   std::unique_ptr<Api> api_;
   std::function<void(const char*)> at_step_;
+  std::function<void(server::UsbServer&)> before_usb_starts_;
   int grace_s_ = 60;
 };
 

@@ -5,6 +5,8 @@
 
 #include "admin_bench.hpp"
 #include "server/admin/state_clock.hpp"
+#include "server/simulator/factory.hpp"
+#include "tests/unit/server/lent_source.hpp"
 
 namespace tillbridge::admin::test {
 namespace {
@@ -388,6 +390,106 @@ TEST_P(RaceTest, OfTwoTillsExactlyOneWins) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RaceTest, ::testing::Range(1U, 5U));
+
+// --- a restart of the server
+
+class RestartedTest : public SessionsTest {
+ protected:
+  /// A server whose one stick outlives it, with a lease of kasse-01 that runs.
+  void begin() {
+    simulator::DeviceOptions options;
+    options.serial = serial_a;
+    options.size_mib = 8;
+    std::vector<std::unique_ptr<simulator::Device>> devices;
+    devices.push_back(std::move(*simulator::make_device(options)));
+    sticks_ = std::make_shared<server::SimulatedSource>(bench_.loop, std::move(devices));
+    before_usb_starts_ = [this](server::UsbServer& usb) {
+      usb.registry().add(std::make_unique<server::test::LentSource>(sticks_));
+    };
+    start("", "\n");
+    kasse_ = connected("kasse-01");
+    map(stick_a, "kasse-01");
+    ASSERT_TRUE(until([&] { return kasse_->granted.size() == 1; }));
+    ASSERT_TRUE(import(*kasse_));
+    EXPECT_TRUE(kasse_->inquiry(kasse_->granted[0].stream));
+  }
+  void die_and_start() {
+    usb_->observe(nobody_);  // who is dead writes nothing any more
+    stop();
+    start("", "\n");
+  }
+  void come_back() {
+    kasse_->cut();
+    kasse_->reconnect(usb_->link_port());
+    ASSERT_TRUE(until([&] { return kasse_->resumed.size() == 2; }));
+    kasse_->hello();
+    ASSERT_TRUE(until([&] { return kasse_->granted.size() == 2; })) << bench_.log_text();
+    ASSERT_TRUE(import(*kasse_));
+    settle();
+  }
+
+  server::Observer nobody_;
+  std::shared_ptr<server::SimulatedSource> sticks_;
+  std::unique_ptr<TestTill> kasse_;
+};
+
+TEST_F(RestartedTest, ALeaseGoesOnAfterTheServerDied) {
+  begin();
+  const auto before = store_->leases({})->at(0);
+  EXPECT_FALSE(before.session.empty());
+  EXPECT_FALSE(before.continuity.empty());
+  die_and_start();
+  EXPECT_EQ(state_of(stick_a), "waiting");
+  EXPECT_EQ(store_->open_leases()->size(), 1U);
+  come_back();
+  EXPECT_TRUE(kasse_->granted[1].continues);
+  EXPECT_EQ(state_of(stick_a), "in_use");
+  EXPECT_EQ(state().at("leases").at(0).at("id"), std::to_string(before.id)) << "the same one";
+  kasse_->say(link::Goodbye{"the session has ended"});
+  ASSERT_TRUE(until([&] { return store_->open_leases()->empty(); }));
+  const auto rows = store_->leases({});
+  ASSERT_EQ(rows->size(), 1U);
+  EXPECT_EQ(rows->at(0).why, "till_left");
+  EXPECT_EQ(rows->at(0).times_away, 1U);
+  settle();
+  EXPECT_THAT(audit_kinds(),
+              IsSupersetOf({"lease_begun", "lease_away", "lease_back", "lease_ended"}));
+}
+
+TEST_F(RestartedTest, ALeaseGoesOnAfterARestartInGoodOrderAndKeepsItsCounts) {
+  begin();
+  kasse_.reset();
+  auto made = till("kasse-01");
+  made->holds = true;
+  kasse_ = std::move(made);
+  ASSERT_TRUE(kasse_->connect_and_import());
+  EXPECT_TRUE(kasse_->inquiry(kasse_->granted[0].stream));
+  bool stopped = false;
+  usb_->stop([&] { stopped = true; });
+  ASSERT_TRUE(until([&] { return kasse_->restarting.has_value(); }));
+  kasse_->say(link::Paused{});
+  ASSERT_TRUE(until([&] { return stopped; }));
+  ASSERT_EQ(store_->open_leases()->size(), 1U);
+  const auto before = store_->open_leases()->at(0);
+  EXPECT_GT(before.transfers, 0U);
+  stop();
+  start("", "\n");
+  come_back();
+  EXPECT_TRUE(kasse_->granted[1].continues);
+  kasse_->say(link::Goodbye{"the session has ended"});
+  ASSERT_TRUE(until([&] { return store_->open_leases()->empty(); }));
+  EXPECT_GE(store_->lease(before.id)->value().transfers, before.transfers);
+}
+
+TEST_F(RestartedTest, ALeaseOfATillThatDoesNotComeBackEnds) {
+  grace_s_ = 1;
+  begin();
+  die_and_start();
+  ASSERT_TRUE(until([&] { return store_->open_leases()->empty(); }));
+  EXPECT_EQ(store_->leases({})->at(0).why, "lost");
+  settle();
+  EXPECT_NE(state_of(stick_a), "waiting");
+}
 
 }  // namespace
 }  // namespace tillbridge::admin::test

@@ -57,6 +57,15 @@ TEST(ControlMessageTest, EveryMessageComesBackAsItWasSent) {
             "Kein Stick für kasse-03");
   EXPECT_EQ(round_trip(Released{1}).stream, 1);
   EXPECT_EQ(round_trip(Goodbye{"restart"}).reason, "restart");
+  EXPECT_FALSE(round_trip(Goodbye{"restart"}).restarting);
+  EXPECT_TRUE(round_trip(Goodbye{"restart", true}).restarting);
+  EXPECT_EQ(round_trip(Restarting{10}).within_s, 10);
+  static_cast<void>(round_trip(Paused{}));
+  Hello holding;
+  holding.holds = true;
+  EXPECT_TRUE(round_trip(holding).holds);
+  Granted again{1, "1-1", "", "", "", true, true};
+  EXPECT_TRUE(round_trip(again).continues);
   const Bytes all{0x00, 0x7F, 0x80, 0xFF};
   EXPECT_EQ(round_trip(Renew{all}).request, all);
   EXPECT_EQ(round_trip(Renewed{all}).certificate, all);
@@ -86,6 +95,7 @@ TEST(ControlMessageTest, UnknownKeysAndMissingTextsDoNotMatter) {
   EXPECT_EQ(granted.busid, "1-1");
   EXPECT_EQ(granted.label, "");
   EXPECT_TRUE(granted.pipeline);
+  EXPECT_FALSE(granted.continues) << "a server of before it was invented";
 }
 
 TEST(ControlMessageTest, AnUnknownTypeIsAProtocolErrorThatQuotesItSafely) {
@@ -117,6 +127,9 @@ TEST(ControlMessageTest, WhatIsNoMessageIsMalformed) {
                            R"({"type":"released","stream":1.5})",
                            R"({"type":"released","stream":1e400})",
                            R"({"type":"granted","stream":1,"pipeline":1})",
+                           R"({"type":"granted","stream":1,"continues":1})",
+                           R"({"type":"goodbye","restarting":"yes"})",
+                           R"({"type":"restarting","within_s":-1})",
                            R"({"type":"welcome","resume_grace_s":-1})",
                            R"({"type":"welcome","resume_grace_s":1.5})",
                            R"({"type":"welcome","resume_grace_s":"60"})",

@@ -309,10 +309,92 @@ TEST_F(SessionTest, ServerThatForgotTheSessionTakesTheDeviceAwayAndBringsItBack)
   EXPECT_NE(terminal_.completion(waiting)->status, usb::TransferStatus::success);
   ASSERT_TRUE(until_present(1));
   EXPECT_EQ(server.connections, 2);
-  EXPECT_EQ(log_.count("is gone: the USB server was restarted"), 1);
+  EXPECT_EQ(log_.count("had another user, since the USB server was restarted"), 1);
   const auto again = terminal_.present().front();
   configure(again);
   echo(again, Bytes(64, 7));
+}
+
+TEST_F(SessionTest, ServerThatDiesIsAnErrorForWhatRanAndNoMore) {
+  UsbServer server(loop_);
+  server.resume_grace_s = 60;
+  start(configuration(server.port()));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  const auto device = terminal_.present().front();
+  configure(device);
+  const auto lost = terminal_.read(device, 64);
+  ASSERT_TRUE(until([&] { return server.sticks.at(1)->running() == 1; }));
+  server.restart(true);
+  ASSERT_TRUE(until([&] { return log_.count("its sticks wait for up to 60 s") == 1; }));
+  const auto out = terminal_.write(device, Bytes(64, 7));
+  ASSERT_TRUE(until([&] { return terminal_.completion(out).has_value(); }));
+  ASSERT_TRUE(terminal_.completion(lost).has_value());
+  EXPECT_NE(terminal_.completion(lost)->status, usb::TransferStatus::success);
+  EXPECT_EQ(terminal_.completion(out)->status, usb::TransferStatus::success);
+  const auto in = terminal_.read(device, 64);
+  ASSERT_TRUE(until([&] { return terminal_.completion(in).has_value(); }));
+  EXPECT_EQ(terminal_.completion(in)->data, Bytes(64, 7)) << "written once, DTR as it was";
+  EXPECT_FALSE(terminal_.devices.at(device).gone);
+  EXPECT_EQ(server.connections, 2) << "a session of its own";
+  EXPECT_TRUE(server.hello->holds);
+  EXPECT_EQ(log_.count("goes on after the restart"), 1);
+  EXPECT_EQ(log_.count("is gone"), 0);
+}
+
+TEST_F(SessionTest, ServerThatRestartsInGoodOrderLosesNothing) {
+  UsbServer server(loop_);
+  server.resume_grace_s = 60;
+  start(configuration(server.port()));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  const auto device = terminal_.present().front();
+  configure(device);
+  for (std::uint8_t round = 1; round <= 3; ++round) {
+    const auto in = terminal_.read(device, 64);
+    ASSERT_TRUE(until([&] { return server.sticks.at(1)->running() == 1; }));
+    server.say(link::Restarting{10});
+    ASSERT_TRUE(until([&] { return server.paused == round; }));
+    EXPECT_EQ(server.sticks.at(1)->running(), 0U) << "taken back";
+    const auto out = terminal_.write(device, Bytes(64, round));
+    server.say(link::Goodbye{"the USB server restarts", true});
+    server.close();
+    ASSERT_TRUE(until([&] { return log_.count("restarts; connecting again") == round; }));
+    EXPECT_FALSE(terminal_.completion(out).has_value());
+    server.restart(true);
+    ASSERT_TRUE(until([&] { return terminal_.completion(in).has_value(); }));
+    EXPECT_EQ(terminal_.completion(in)->status, usb::TransferStatus::success);
+    EXPECT_EQ(terminal_.completion(in)->data, Bytes(64, round));
+    EXPECT_EQ(terminal_.completion(out)->status, usb::TransferStatus::success);
+  }
+  EXPECT_FALSE(terminal_.devices.at(device).gone);
+}
+
+TEST_F(SessionTest, StickThatHadAnotherUserSinceComesAnew) {
+  UsbServer server(loop_);
+  server.resume_grace_s = 60;
+  start(configuration(server.port()));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  const auto device = terminal_.present().front();
+  server.restart(false);
+  ASSERT_TRUE(until([&] { return terminal_.devices.at(device).gone; }));
+  ASSERT_TRUE(until_present(1));
+  EXPECT_EQ(log_.count("goes on after the restart"), 0);
+}
+
+TEST_F(SessionTest, StickThatTheRestartedServerDoesNotGrantInTimeIsTakenAway) {
+  UsbServer server(loop_);
+  server.resume_grace_s = 1;
+  start(configuration(server.port()));
+  terminal_.start();
+  ASSERT_TRUE(until_present(1));
+  const auto device = terminal_.present().front();
+  server.grant_at_hello = false;
+  server.restart(true);
+  ASSERT_TRUE(until([&] { return terminal_.devices.at(device).gone; }));
+  EXPECT_EQ(log_.count("did not grant it again in time"), 1);
+  EXPECT_THAT(server.released, IsEmpty()) << "it had none";
 }
 
 TEST_F(SessionTest, AfterTheGraceTimeTheSticksAreGivenUp) {

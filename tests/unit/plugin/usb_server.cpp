@@ -44,6 +44,14 @@ void ExportedStick::lost() {
   for (const auto id : exporter_.running()) device_->cancel(id, loop_.now());
 }
 
+std::unique_ptr<simulator::Device> ExportedStick::abandon() {
+  lost();
+  timer_.cancel();
+  while (device_->poll_completion()) {
+  }
+  return std::move(device_);
+}
+
 void ExportedStick::pump() {
   using usbip::Exporter;
   device_->advance(loop_.now());
@@ -128,6 +136,8 @@ void UsbServer::take(link::Endpoint::Event event) {
       grant(static_cast<link::StreamId>(stick));
   } else if (const auto* given_back = std::get_if<link::Released>(&control->message)) {
     released.push_back(given_back->stream);
+  } else if (std::holds_alternative<link::Paused>(control->message)) {
+    ++paused;
   } else if (const auto* bye = std::get_if<link::Goodbye>(&control->message)) {
     goodbye = bye->reason;
   }
@@ -135,8 +145,12 @@ void UsbServer::take(link::Endpoint::Event event) {
 
 void UsbServer::grant(link::StreamId stream) {
   const std::string path = "simulated-" + std::to_string(stream);
+  const auto old = abandoned_.find(stream);
+  const bool continues = continues_ && old != abandoned_.end();
+  auto device = old == abandoned_.end() ? echo_device(path) : std::move(old->second);
+  abandoned_.erase(stream);
   sticks[stream] = std::make_unique<ExportedStick>(
-      loop_, path, echo_device(path),
+      loop_, path, std::move(device),
       [this, stream](Bytes bytes) {
         if (!endpoint_) return;
         endpoint_->send(stream, bytes, loop_.now());
@@ -147,6 +161,7 @@ void UsbServer::grant(link::StreamId stream) {
   granted.stream = stream;
   granted.busid = path;
   granted.label = path;
+  granted.continues = continues;
   say(granted);
 }
 
@@ -172,6 +187,15 @@ void UsbServer::cut() {
 
 void UsbServer::forget() {
   for (auto& [stream, stick] : sticks) stick->lost();
+  endpoint_.reset();
+}
+
+void UsbServer::restart(bool continues) {
+  continues_ = continues;
+  stream_.reset();
+  timer_.cancel();
+  for (auto& [stream, stick] : sticks) abandoned_[stream] = stick->abandon();
+  sticks.clear();
   endpoint_.reset();
 }
 

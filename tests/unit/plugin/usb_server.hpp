@@ -25,6 +25,8 @@ class ExportedStick {
                 std::function<void(Bytes)> send, std::function<void()> close);
   void receive(ByteView bytes);
   void lost();
+  /// What the server leaves behind when it dies: a device that nobody waits at.
+  [[nodiscard]] std::unique_ptr<simulator::Device> abandon();
   [[nodiscard]] std::size_t running() const { return exporter_.running().size(); }
   [[nodiscard]] int cancels() const { return cancels_; }
   [[nodiscard]] bool imported() const { return imported_; }
@@ -63,11 +65,15 @@ class UsbServer {
   void forget();
   /// Closes it in order, after what was said.
   void close();
+  /// Dies and is there again at once, with the same sticks. The next grant of each says whether the
+  /// session goes on with it.
+  void restart(bool continues);
 
   int connections = 0;  ///< whose hello came
   std::optional<link::Hello> hello;
   std::vector<link::StreamId> released;
   std::optional<std::string> goodbye;
+  int paused = 0;
   std::map<link::StreamId, std::unique_ptr<ExportedStick>> sticks;
   int refused = 0;
   bool grant_at_hello = true;
@@ -81,6 +87,8 @@ class UsbServer {
 
   transport::Loop& loop_;
   int sticks_at_hello_;
+  std::map<link::StreamId, std::unique_ptr<simulator::Device>> abandoned_;
+  bool continues_ = false;
   std::unique_ptr<transport::Acceptor> acceptor_;
   std::unique_ptr<transport::Stream> stream_;
   std::optional<link::Endpoint> endpoint_;

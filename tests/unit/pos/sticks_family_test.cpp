@@ -144,6 +144,28 @@ TEST(Diebold, ALineThatIsNoTseIsSaidToBeNone) {
   EXPECT_THAT(connected.failure().message, HasSubstr("/dev/ttyACM0 does not answer"));
 }
 
+TEST(Diebold, InUseByItsOwnPastItIsWaitedFor) {
+  TestClock clock;
+  simulator::DeviceOptions options;
+  options.kind = "diebold";
+  SimulatedStick stick(options, clock);
+  int refusals = 1;
+  const OpenLine open = [&refusals, line = stick.line()]() -> Result<std::unique_ptr<SerialLine>> {
+    if (refusals == 0) return line();
+    --refusals;
+    return fail(ErrorCode::refused, "in use by another client");
+  };
+  const auto tse = make_diebold_tse(open, "simulated", clock);
+  const Deed stranger = tse->connect();
+  ASSERT_FALSE(stranger.ok()) << "another program's stick is not waited for";
+  EXPECT_EQ(stranger.failure().what, Trouble::busy);
+  ASSERT_TRUE(tse->connect().ok());
+  refusals = 3;
+  const Deed again = tse->connect();
+  EXPECT_TRUE(again.ok()) << again.failure().message;
+  EXPECT_EQ(refusals, 0);
+}
+
 TEST(Diebold, TransportPinsMayStayAsTheyAre) {
   Till till(Family::diebold);
   till.pins = {{Secret::admin_pin, "12345"}, {Secret::time_pin, "12345"}};

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "bench.hpp"
+#include "channel/massstorage/command_block.hpp"
 #include "channel/usb/requests.hpp"
 #include "server/simulator/factory.hpp"
 #include "server/usb/simulated_source.hpp"
@@ -239,6 +240,136 @@ TEST_F(RegistryTest, UnpluggingEndsWhatRunsWithDeviceGone) {
   ASSERT_EQ(registry_.sticks().size(), 1U);
   EXPECT_EQ(stick(0).stay, 2U);
   EXPECT_TRUE(this->lease(0, kasse_1).ok());
+}
+
+// --- a command that a till leaves in the middle
+
+constexpr std::uint8_t bulk_in = 0x81, bulk_out = 0x02;
+
+/// What the till did of a command before it died.
+struct Abandoned {
+  const char* name;
+  std::uint8_t operation;
+  std::uint8_t flags;
+  std::uint32_t data_length;
+  std::vector<std::uint32_t> moved;  ///< lengths of the transfers of its data
+  std::vector<std::uint32_t> asked;  ///< lengths of reads that still run
+  bool aborted = false;              ///< nobody can complete it
+};
+
+class AbandonedCommandTest : public RegistryTest, public ::testing::WithParamInterface<Abandoned> {
+ protected:
+  static usb::Transfer bulk(usb::TransferId id, std::uint8_t endpoint, std::uint32_t length,
+                            Bytes data = {}) {
+    usb::Transfer transfer;
+    transfer.id = id;
+    transfer.type = usb::TransferType::bulk;
+    transfer.endpoint = endpoint;
+    transfer.length = length;
+    transfer.data = std::move(data);
+    return transfer;
+  }
+  static Bytes block(std::uint32_t tag, std::uint8_t operation, std::uint8_t flags,
+                     std::uint32_t length) {
+    massstorage::CommandBlock made;
+    made.tag = tag;
+    made.flags = flags;
+    made.data_length = length;
+    made.cdb.length = 10;
+    made.cdb.bytes[0] = operation;
+    made.cdb.bytes[8] = static_cast<std::uint8_t>(length / 512);  // blocks, where it counts them
+    if (operation == 0x12) made.cdb.bytes[4] = static_cast<std::uint8_t>(length);
+    return massstorage::encode(made);
+  }
+};
+
+TEST_P(AbandonedCommandTest, IsEndedBeforeTheNextTillHasTheStick) {
+  const Abandoned& abandoned = GetParam();
+  start({{serial_a.c_str()}}, {mapping(serial_a, "kasse-01")});
+  {
+    auto held = lease(0, kasse_1);
+    ASSERT_TRUE(held.ok());
+    ASSERT_TRUE(bench_.run_until([&] { return !opened_.empty(); }));
+    Lease& first = **held;
+    run(first, usb::control_transfer(1, usb::set_configuration(1)));
+    for (int i = 0; i < 2; ++i) {  // the first one is refused: unit attention
+      run(first, bulk(2, bulk_out, 31, block(6, 0x00, 0, 0)));
+      ASSERT_EQ(run(first, bulk(3, bulk_in, 13)).data.size(), 13U);
+    }
+    run(first, bulk(2, bulk_out, 31,
+                    block(7, abandoned.operation, abandoned.flags, abandoned.data_length)));
+    usb::TransferId id = 10;
+    for (const std::uint32_t length : abandoned.moved) {
+      const bool in = abandoned.flags != 0;
+      run(first, bulk(++id, in ? bulk_in : bulk_out, length, in ? Bytes() : Bytes(length, 0xAA)));
+    }
+    for (const std::uint32_t length : abandoned.asked) first.submit(bulk(++id, bulk_in, length));
+    first.ends_because(LeaseEnd::lost);
+    completions_.clear();
+  }
+  EXPECT_EQ(registry_.unfinished(), 1U);
+  opened_.clear();
+  auto held = lease(0, kasse_1);  // at once
+  ASSERT_TRUE(held.ok()) << held.error().message;
+  ASSERT_TRUE(bench_.run_until([&] { return !opened_.empty(); }));
+  EXPECT_EQ(registry_.unfinished(), 0U);
+  EXPECT_TRUE(completions_.empty()) << "nothing of the first till's comes to the second";
+  // It touches nothing, and the stick waits for a command.
+  Lease& second = **held;
+  EXPECT_EQ(run(second, bulk(1, bulk_out, 31, block(8, 0x00, 0, 0))).status,
+            usb::TransferStatus::success);
+  const auto status = run(second, bulk(2, bulk_in, 13));
+  massstorage::CommandBlock asked;
+  asked.tag = 8;
+  EXPECT_TRUE(massstorage::parse_status_block(status.data, asked).ok()) << bench_.log_text();
+  const std::string witness = *source_->witness(serial_a);
+  EXPECT_THAT(witness, HasSubstr("\"bus_resets\":0"));
+  EXPECT_THAT(witness, HasSubstr("\"power_cycles\":0"));
+  EXPECT_THAT(witness, HasSubstr("\"class_resets\":" + std::to_string(abandoned.aborted ? 1 : 0)))
+      << bench_.log_text();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, AbandonedCommandTest,
+    ::testing::Values(Abandoned{"Begun", 0x28, 0x80, 4096, {}, {}},
+                      Abandoned{"ReadButForAnOddRest", 0x28, 0x80, 4096, {512}, {}},
+                      Abandoned{"AskedForMoreThanItHas", 0x28, 0x80, 4096, {512}, {4096}},
+                      Abandoned{"HalfRead", 0x28, 0x80, 4096, {512, 512}, {}},
+                      Abandoned{"AllReadButItsStatus", 0x28, 0x80, 4096, {4096}, {}},
+                      Abandoned{"AllAskedFor", 0x28, 0x80, 4096, {}, {4096, 13}},
+                      Abandoned{"ShorterThanAskedFor", 0x12, 0x80, 255, {}, {}},
+                      Abandoned{"StalledInsteadOfData", 0xC0, 0x80, 512, {512}, {}},
+                      Abandoned{"StalledWhatIsWritten", 0xC0, 0, 1024, {1024}, {}},
+                      Abandoned{"WithoutData", 0x00, 0, 0, {}, {}},
+                      Abandoned{"WrittenButItsStatus", 0x2A, 0, 1024, {1024}, {}},
+                      Abandoned{"HalfWritten", 0x2A, 0, 1024, {512}, {}, true}),
+    [](const auto& tested) { return std::string(tested.param.name); });
+
+TEST_F(RegistryTest, AStickWhoseCommandIsBeingEndedMayLeave) {
+  start({{serial_a.c_str()}}, {mapping(serial_a, "kasse-01")});
+  {
+    auto held = lease(0, kasse_1);
+    ASSERT_TRUE(bench_.run_until([&] { return !opened_.empty(); }));
+    run(**held, usb::control_transfer(1, usb::set_configuration(1)));
+    massstorage::CommandBlock block;
+    block.cdb.length = 6;
+    usb::Transfer command;
+    command.id = 2;
+    command.type = usb::TransferType::bulk;
+    command.endpoint = bulk_out;
+    command.data = massstorage::encode(block);
+    command.length = massstorage::CommandBlock::size;
+    run(**held, command);
+    (*held)->ends_because(LeaseEnd::lost);
+  }
+  EXPECT_EQ(registry_.unfinished(), 1U);
+  ASSERT_TRUE(source_->unplug(serial_a).ok());
+  EXPECT_EQ(registry_.unfinished(), 0U);
+  ASSERT_TRUE(source_->plug(serial_a).ok());
+  opened_.clear();
+  const auto again = lease(0, kasse_1);
+  ASSERT_TRUE(bench_.run_until([&] { return !opened_.empty(); }));
+  EXPECT_TRUE(opened_[0]);
 }
 
 class ResetPolicyTest : public RegistryTest, public ::testing::WithParamInterface<ResetPolicy> {};

@@ -1,10 +1,15 @@
 // tillbridged as a whole, in one process: TLS on the loopback, a till of real parts, simulated
 // sticks.
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "bench.hpp"
+#include "channel/bytes/limits.hpp"
+#include "channel/massstorage/command_block.hpp"
 #include "channel/usb/requests.hpp"
+#include "channel/usbip/codec.hpp"
 #include "server/usb/usb_server.hpp"
 #include "test_till.hpp"
 #include "tests/unit/link/link_pair.hpp"
@@ -174,6 +179,32 @@ TEST_F(ServerTest, UnpluggedInTheMiddleOfATransfer) {
   ASSERT_TRUE(until([&] { return again.imported; }));
 }
 
+TEST_F(ServerTest, AStickThatEnumeratesItselfAnewIsStillItsTills) {
+  start(map(serial_a, "kasse-01", "user = \"anna\"") + map(serial_a, "kasse-02"));
+  const auto kasse = till("kasse-02");
+  ASSERT_TRUE(kasse->connect_and_import());
+  const auto first = till("kasse-01");  // before it in the mapping, but too late
+  first->hello();
+  ASSERT_TRUE(until([&] { return !first->nothing.empty(); }));
+  for (std::size_t round = 1; round <= 3; ++round) {
+    ASSERT_TRUE(server_->simulated()->unplug(serial_a).ok());
+    ASSERT_TRUE(until([&] { return kasse->revoked.size() == round; }));
+    EXPECT_TRUE(kasse->revoked.back().unplugged);
+    ASSERT_TRUE(server_->simulated()->plug(serial_a).ok());
+    ASSERT_TRUE(until([&] { return kasse->granted.size() == round + 1; })) << bench_.log_text();
+    const link::Granted& grant = kasse->granted.back();
+    EXPECT_FALSE(grant.continues) << "for its session it is plugged in anew";
+    const auto& again = kasse->import(grant.stream, grant.busid);
+    ASSERT_TRUE(until([&] { return again.imported; }));
+  }
+  EXPECT_TRUE(kasse->inquiry(kasse->granted.back().stream));
+  // Mapped to the other alone while it is away, it is not kept from that one.
+  ASSERT_TRUE(server_->simulated()->unplug(serial_a).ok());
+  reload(map(serial_a, "kasse-01"));
+  ASSERT_TRUE(server_->simulated()->plug(serial_a).ok());
+  ASSERT_TRUE(until([&] { return !first->granted.empty(); })) << bench_.log_text();
+}
+
 TEST_F(ServerTest, ACancelEndsInExactlyOneCompletion) {
   start(map(serial_a, "kasse-01"));
   const auto kasse = till("kasse-01");
@@ -236,6 +267,125 @@ TEST_F(ServerTest, TheOldConnectionHearsThatItWasTakenOver) {
   ASSERT_TRUE(until([&] { return before->closed; }));
   ASSERT_TRUE(before->goodbye);
   EXPECT_THAT(*before->goodbye, HasSubstr("connected anew"));
+}
+
+constexpr std::uint8_t bulk_in = 0x81, bulk_out = 0x02;
+
+usb::Transfer bulk(usb::TransferId id, std::uint8_t endpoint, std::uint32_t length,
+                   Bytes data = {}) {
+  usb::Transfer transfer;
+  transfer.id = id;
+  transfer.type = usb::TransferType::bulk;
+  transfer.endpoint = endpoint;
+  transfer.length = length;
+  transfer.data = std::move(data);
+  return transfer;
+}
+
+/// The command block of a READ(10) from the disk's beginning; of TEST UNIT READY for nothing.
+Bytes read_block(std::uint32_t blocks) {
+  massstorage::CommandBlock block;
+  if (blocks == 0) {
+    block.cdb.length = 6;
+    return massstorage::encode(block);
+  }
+  block.tag = blocks;
+  block.flags = 0x80;
+  block.data_length = blocks * 512;
+  block.cdb.length = 10;
+  block.cdb.bytes[0] = 0x28;
+  block.cdb.bytes[7] = static_cast<std::uint8_t>(blocks >> 8U);
+  block.cdb.bytes[8] = static_cast<std::uint8_t>(blocks);
+  return massstorage::encode(block);
+}
+
+/// Configured, and done with its unit attention, which refuses the first command.
+[[nodiscard]] bool make_ready(TestTill& kasse, link::StreamId stream) {
+  if (!kasse.transfer(stream, usb::control_transfer(101, usb::set_configuration(1)))) return false;
+  for (usb::TransferId id = 102; id < 106; id += 2) {
+    if (!kasse.transfer(stream, bulk(id, bulk_out, 31, read_block(0)))) return false;
+    const auto status = kasse.transfer(stream, bulk(id + 1, bulk_in, 13));
+    if (!status || status->data.size() != 13) return false;
+  }
+  return true;
+}
+
+TEST_F(ServerTest, WhatADeadTillBeganIsEndedBeforeItHasTheStickAgain) {
+  start(map(serial_a, "kasse-01"),
+        "[[simulated]]\nkind = \"cryptovision\"\nvendor_id = 0x1209\nproduct_id = 1\nserial = \"" +
+            serial_a + "\"\n");
+  auto dead = till("kasse-01");
+  ASSERT_TRUE(dead->connect_and_import());
+  const link::StreamId stream = dead->granted[0].stream;
+  ASSERT_TRUE(make_ready(*dead, stream));
+  ASSERT_TRUE(dead->transfer(stream, bulk(200, bulk_out, 31, read_block(16))));
+  const auto data = dead->transfer(stream, bulk(201, bulk_in, 512));
+  ASSERT_TRUE(data);
+  ASSERT_EQ(data->data.size(), 512U) << "15 of 16 blocks and the status are still to come";
+  dead->cut();
+  const auto again = till("kasse-01");
+  ASSERT_TRUE(again->connect_and_import()) << bench_.log_text();
+  EXPECT_EQ(bench_.logged("that its till left unfinished is brought to its end"), 1U);
+  EXPECT_EQ(bench_.logged("is aborted"), 0U);
+  EXPECT_TRUE(again->inquiry(again->granted[0].stream)->good());
+  const std::string witness = *server_->simulated()->witness(serial_a);
+  for (const char* untouched : {"bus_resets", "class_resets", "power_cycles", "repeated_frames"}) {
+    EXPECT_THAT(witness, HasSubstr("\"" + std::string(untouched) + "\":0"));
+  }
+}
+
+TEST_F(ServerTest, ATillThatDoesNotReadHoldsUpNobodyAndFillsNothing) {
+  start(map(serial_a, "kasse-01") + map(serial_b, "kasse-02"));
+  const auto silent = till("kasse-01"), other = till("kasse-02");
+  ASSERT_TRUE(silent->connect_and_import());
+  ASSERT_TRUE(other->connect_and_import());
+  const link::StreamId stream = silent->granted[0].stream;
+  ASSERT_TRUE(make_ready(*silent, stream));
+  silent->fall_silent();
+  constexpr std::uint32_t blocks = (1U << 20U) / 512, commands = 100;
+  std::uint32_t sequence = 1000000;
+  const auto send = [&](bool in, std::uint32_t length, const Bytes& data) {
+    usbip::CmdSubmit command;
+    command.sequence = ++sequence;
+    command.in = in;
+    command.endpoint = in ? 1 : 2;
+    command.length = length;
+    Bytes bytes = usbip::encode(command);
+    bytes.insert(bytes.end(), data.begin(), data.end());
+    silent->send_raw(stream, bytes);
+  };
+  for (std::uint32_t i = 0; i < commands; ++i) {
+    send(false, 31, read_block(blocks));
+    send(true, blocks * 512, {});
+    send(true, 13, {});
+    ASSERT_TRUE(other->inquiry(other->granted[0].stream)) << i;
+  }
+  const LeaseRecord& record = server_->registry().find("1209:0001:" + serial_a)->lease->record();
+  EXPECT_GE(record.bytes_in, 1U << 20U);
+  EXPECT_LE(record.bytes_in, limits::transfer_bytes_in_flight_per_device) << "of 100 MiB";
+}
+
+TEST_F(ServerTest, ABusyStickDoesNotStarveAnotherOfTheSameTill) {
+  start(map(serial_a, "kasse-01") + map(serial_b, "kasse-01"));
+  const auto kasse = till("kasse-01");
+  kasse->hello();
+  ASSERT_TRUE(until([&] { return kasse->granted.size() == 2; }));
+  const link::StreamId busy = kasse->granted[0].stream, quiet = kasse->granted[1].stream;
+  const auto& first = kasse->import(busy, kasse->granted[0].busid);
+  const auto& second = kasse->import(quiet, kasse->granted[1].busid);
+  ASSERT_TRUE(until([&] { return first.imported && second.imported; }));
+  ASSERT_TRUE(make_ready(*kasse, busy));
+  constexpr std::uint32_t blocks = (4U << 20U) / 512;  // an answer takes all the room there is
+  constexpr usb::TransferId commands = 7;
+  for (usb::TransferId i = 0; i < commands; ++i) {
+    kasse->submit(busy, bulk(200 + i, bulk_out, 31, read_block(blocks)));
+    kasse->submit(busy, bulk(300 + i, bulk_in, blocks * 512));
+    kasse->submit(busy, bulk(400 + i, bulk_in, 13));
+  }
+  kasse->submit(quiet, usb::control_transfer(500, usb::get_descriptor(1, 0, 0, 18)));
+  ASSERT_TRUE(until([&] { return kasse->completed(quiet, 500).has_value(); }));
+  EXPECT_FALSE(kasse->completed(busy, 300 + commands - 1));
+  ASSERT_TRUE(until([&] { return kasse->completed(busy, 400 + commands - 1).has_value(); }));
 }
 
 TEST_F(ServerTest, ARenewedCertificateTakesOverAsWell) {
@@ -483,6 +633,13 @@ TEST_F(ServerTest, ASessionBelongsToTheCertificateThatOpenedIt) {
     }
   }
   EXPECT_EQ(bench_.logged("is turned away: the session that it asks for belongs"), 4U);
+  std::size_t warnings = 0;
+  std::istringstream lines(bench_.log_text());
+  for (std::string line; std::getline(lines, line);) {
+    warnings +=
+        line.starts_with("! ") && line.find("is turned away") != std::string::npos ? 1U : 0U;
+  }
+  EXPECT_EQ(warnings, 2U) << "one for each peer, however often it tries";
   kasse->reconnect();
   ASSERT_TRUE(until([&] { return kasse->resumed.size() == 2; }));
   EXPECT_TRUE(kasse->resumed[1]);

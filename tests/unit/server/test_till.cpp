@@ -102,7 +102,9 @@ void TestTill::take_events() {
       if (auto* message = std::get_if<link::NothingForYou>(&control->message))
         nothing.push_back(message->message);
       if (auto* farewell = std::get_if<link::Goodbye>(&control->message))
-        goodbye = farewell->reason;
+        goodbye = farewell->reason, goodbye_for_restart = farewell->restarting;
+      if (auto* announcement = std::get_if<link::Restarting>(&control->message))
+        restarting = *announcement;
     } else if (auto* data = std::get_if<link::Endpoint::Data>(&*event)) {
       const auto found = sticks_.find(data->stream);
       if (found == sticks_.end()) continue;
@@ -147,7 +149,8 @@ void TestTill::hello() {
                   .client_name = "pos",
                   .user = "anna",
                   .domain = "shop",
-                  .terminal_server = "ts1"});
+                  .terminal_server = "ts1",
+                  .holds = holds});
 }
 
 void TestTill::say(const link::ControlMessage& message) {

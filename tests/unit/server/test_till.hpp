@@ -51,6 +51,9 @@ class TestTill {
   std::vector<link::NotRenewed> not_renewed;
   std::vector<bool> resumed;  ///< for each connection that came about
   bool closed = false;
+  bool holds = false;  ///< says so in its hello
+  std::optional<link::Restarting> restarting;
+  bool goodbye_for_restart = false;
 
   void hello();
   void say(const link::ControlMessage& message);

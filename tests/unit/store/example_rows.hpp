@@ -41,7 +41,7 @@ inline Mapping example_mapping(const std::string& stick = "1209:0001:5A2F",
 inline Lease example_lease() {
   return {0,       "1209:0001:5A2F", "kasse-07", "192.0.2.7:5", "anna",    "SHOP", "ts-1",
           "THIN7", "tillbridge 0.1", at(11),     at(12),        "goodbye", 2,      1000,
-          3,       123456,           654321,     900,           12000};
+          3,       123456,           654321,     900,           12000,     "5e55", "f1/1-7"};
 }
 inline Token example_token(std::uint8_t first = 1, const std::string& till = "kasse-07") {
   return {digest(first), till, "1209:0001:5A2F", at(13), at(14), at(15), 4};

@@ -165,10 +165,10 @@ TEST_F(Opening, BringsEveryOlderVersionToTheSameTables) {
     RawDatabase database(file_);
     // ALTER TABLE puts a column last, so the order in a table may differ; nothing depends on it.
     EXPECT_EQ(database.ask(tables), fresh) << "from version " << version;
-    EXPECT_EQ(database.ask("PRAGMA user_version"), "3|\n");
+    EXPECT_EQ(database.ask("PRAGMA user_version"), "4|\n");
     EXPECT_EQ(database.ask("SELECT applied FROM migrations WHERE version = 3"),
               "1764000077000000|\n");
-    EXPECT_EQ(database.ask("SELECT count(*) FROM migrations"), "3|\n");
+    EXPECT_EQ(database.ask("SELECT count(*) FROM migrations"), "4|\n");
     EXPECT_EQ(database.ask("PRAGMA foreign_key_check"), "");
   }
 }
@@ -222,7 +222,7 @@ TEST_F(Opening, KeepsTheRowsOfAnOlderVersion) {
 
 TEST_F(Opening, RefusesANewerDatabaseAndLeavesItAlone) {
   make_version(2);
-  RawDatabase(file_).run("PRAGMA user_version = 4");
+  RawDatabase(file_).run("PRAGMA user_version = 5");
   EXPECT_EQ(refusal().code, ErrorCode::config);
   EXPECT_THAT(refusal().message, HasSubstr("newer tillbridged"));
   EXPECT_EQ(RawDatabase(file_).ask("SELECT count(*) FROM sqlite_schema WHERE name = 'users'"),

@@ -152,8 +152,32 @@ TEST(DeviceIntake, GivesUpOnARequestThatIsNeverAnswered) {
   cancelled.id = id;
   cancelled.status = usb::TransferStatus::cancelled;
   EXPECT_TRUE(intake.completed(device_id, cancelled, start));
+  // Its till may be waiting for the USB server: it is read anew, for a while.
+  auto again = intake.poll();
+  ASSERT_TRUE(again && std::holds_alternative<DeviceIntake::Submit>(*again));
+  cancelled.id = std::get<DeviceIntake::Submit>(*again).transfer.id;
+  EXPECT_NE(cancelled.id, id);
+  intake.advance(start + DeviceIntake::reading_patience);
+  cancel = intake.poll();
+  ASSERT_TRUE(cancel && std::holds_alternative<DeviceIntake::Cancel>(*cancel));
+  EXPECT_TRUE(intake.completed(device_id, cancelled, start + DeviceIntake::reading_patience));
   auto refused = intake.poll();
   ASSERT_TRUE(refused && std::holds_alternative<DeviceIntake::Refused>(*refused));
+}
+
+TEST(DeviceIntake, ReadsAnewWhatWasLostWithTheServer) {
+  auto disk = simulated_disk();
+  DeviceIntake intake({});
+  intake.device_arrived(device_id, announced(), start);
+  for (unsigned lost = 0; lost < DeviceIntake::broken_readings; ++lost) {
+    auto output = intake.poll();
+    ASSERT_TRUE(output && std::holds_alternative<DeviceIntake::Submit>(*output)) << lost;
+    usb::Completion completion;
+    completion.id = std::get<DeviceIntake::Submit>(*output).transfer.id;
+    completion.status = usb::TransferStatus::error;
+    EXPECT_TRUE(intake.completed(device_id, completion, start));
+  }
+  EXPECT_TRUE(std::holds_alternative<DeviceIntake::Admitted>(judge(intake, *disk)));
 }
 
 /// Plays a device: `answer` sees each request of the intake. Answers its opinion and how many
