@@ -15,7 +15,7 @@ constexpr std::uint8_t bulk_only_reset_type = 0x21, bulk_only_reset = 0xFF,
 }  // namespace
 
 bool Ledger::counts(const usb::Transfer& transfer) const {
-  if (reads_count_) return true;
+  if (reads_count_ && transfer.type != usb::TransferType::control) return true;
   if (transfer.type == usb::TransferType::control)
     return (transfer.setup.request_type & 0x80U) == 0;
   return (transfer.endpoint & 0x80U) == 0;

@@ -119,6 +119,9 @@ void Shop::each(const std::function<void(Workplace&)>& work) {
 // --- the run
 
 Outcome Shop::run() {
+  for (const auto& stick : things_.sticks) {
+    if (weather_ == Weather::calm) stick->ledger.expect_calm(stick->family == Family::diebold);
+  }
   things_.start_server();
   // Who shares a stick finds it set up.
   std::vector<const Stick*> set_up;
@@ -132,7 +135,6 @@ Outcome Shop::run() {
   for (const auto& stick : things_.sticks) {
     stick->ledger.set_strict(is_harmless(weather_));
     stick->ledger.allow_command_ends(!is_harmless(weather_));
-    if (weather_ == Weather::calm) stick->ledger.expect_calm(stick->family == Family::diebold);
   }
   if (world_.violated().empty()) {
     weather_maker_.begin(world_.now() + 4min);
