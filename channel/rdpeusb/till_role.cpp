@@ -346,8 +346,8 @@ void TillRole::advance(Instant now) {
       *channel_requested_ + channel_patience <= now) {
     missing_channel_logged_ = true;
     log(Level::warning,
-        "the terminal server has not opened a channel for a stick for 30 s; its group policy may "
-        "forbid redirection of supported RemoteFX USB devices");
+        "the terminal server has not opened a channel for a stick for 30 s; its group policy \"Do "
+        "not allow supported Plug and Play device redirection\" must be set to Disabled");
   }
 }
 

@@ -121,11 +121,13 @@ Status DeviceChannel::handle(const pdu::QueryDeviceText& message, Instant) {
 }
 
 Status DeviceChannel::handle(const pdu::RetractDevice& message, Instant) {
-  return fail(ErrorCode::refused,
-              "the terminal server does not let this device into the session (RETRACT_DEVICE, "
-              "reason " +
-                  std::to_string(message.reason) +
-                  "); allow redirection of supported RemoteFX USB devices in its group policy");
+  return fail(
+      ErrorCode::refused,
+      "the terminal server does not let this device into the session (RETRACT_DEVICE, "
+      "reason " +
+          std::to_string(message.reason) +
+          "); its group policy \"Do not allow supported Plug and Play device redirection\" must "
+          "be set to Disabled");
 }
 
 /// Completing either of two requests with one id would be ambiguous: only closing is safe.
