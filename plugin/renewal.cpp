@@ -58,7 +58,7 @@ void Renewal::look() {
     if (auto status = use_file(); !status) report(Level::warning, status.error().message);
   }
   const auto left = facts->renew_at() - std::chrono::system_clock::now();
-  if (left > left.zero()) {
+  if (left > std::chrono::system_clock::duration::zero()) {
     // A little later than rather than before it.
     return look_in(std::chrono::ceil<std::chrono::milliseconds>(left));
   }
