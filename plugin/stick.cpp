@@ -51,7 +51,7 @@ void Stick::wait(usb::Transfer transfer) {
 void Stick::withdraw(usb::TransferId id) {
   if (outbox_.cancel(id)) return end(id, usb::TransferStatus::cancelled);
   for (Read& read : reads_) {
-    if (read.sent.transfer.id == id) read.taken_back = false;  // it does not come again
+    if (read.sent.transfer.id == id) read.withdrawn = true;
   }
   importer_.cancel(id);
 }
@@ -96,7 +96,7 @@ bool Stick::let_go(bool may_begin) {
       host_requests_.insert_or_assign(transfer.id, *request);
     }
   } else if (transfer.in() && !watch_->concerns(transfer)) {
-    reads_.push_back({*next, false});
+    reads_.push_back({*next});
   }
   importer_.submit(std::move(next->transfer));
   return true;
@@ -155,7 +155,9 @@ bool Stick::came_back(usb::Completion& completion) {
   if (found == reads_.end()) return false;
   Read read = std::move(*found);
   reads_.erase(found);
-  if (!read.taken_back || completion.status != usb::TransferStatus::cancelled) return false;
+  if (!read.taken_back || read.withdrawn || completion.status != usb::TransferStatus::cancelled) {
+    return false;
+  }
   if (completion.actual_length == 0) {
     outbox_.put_back(std::move(read.sent));
     return true;
@@ -240,6 +242,7 @@ void Stick::pause() {
   if (std::exchange(paused_, true)) return;
   // The last one first: one that goes must not leave its data to the one queued behind it.
   for (auto read = reads_.rbegin(); read != reads_.rend(); ++read) {
+    if (read->withdrawn) continue;
     read->taken_back = true;
     importer_.cancel(read->sent.transfer.id);
   }

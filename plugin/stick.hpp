@@ -105,7 +105,8 @@ class Stick {
   /// A read that only waits until the stick says something.
   struct Read {
     Outbox::Waiting sent;
-    bool taken_back = false;
+    bool taken_back = false;  ///< by us, for a restart: it comes again
+    bool withdrawn = false;   ///< by the session: it ends, whatever else happens
   };
 
   void take(usbip::Importer::Output output);

@@ -389,6 +389,19 @@ TEST_F(StickTest, AReadThatTheSessionCancelsIsNotSentAgain) {
   EXPECT_THAT(taken_, ElementsAre(64));
 }
 
+TEST_F(StickTest, AReadThatTheSessionCancelledBeforeAPauseIsNotSentAgain) {
+  begin();
+  read(10, line_in, 64);
+  stick_->cancel(10);
+  stick_->pause();
+  run();
+  EXPECT_EQ(how(10), TransferStatus::cancelled);
+  EXPECT_THAT(cancelled_, ElementsAre(64)) << "once";
+  stick_->go_on();
+  run();
+  EXPECT_THAT(taken_, ElementsAre(64));
+}
+
 TEST_F(StickTest, APauseThatDoesNotEndInARestartGoesOn) {
   begin();
   read(10, line_in, 64);
