@@ -140,6 +140,13 @@ void Ledger::reached_stick(const usb::Transfer& transfer) {
     if (other != till) its.current = false;
   }
   reached_ += 1;
+  if (found->taken_back) {
+    // Of two that are alike the one that was not taken back is the one that came.
+    const auto twin = std::find_if(found, user.asked.end(), [&](const Line& asked) {
+      return asked.digest == arrived.digest && !asked.taken_back;
+    });
+    if (twin != user.asked.end()) twin->taken_back = true;
+  }
   for (auto missing = user.asked.begin(); missing != found; ++missing) {
     if (missing->taken_back) continue;
     lost_ += 1;
