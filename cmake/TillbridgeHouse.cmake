@@ -2,9 +2,12 @@
 
 find_program(TILLBRIDGE_CCACHE ccache)
 if(TILLBRIDGE_CCACHE)
-  # What ccache asks for before it caches what uses a precompiled header.
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros "${TILLBRIDGE_CCACHE}")
-  set(CMAKE_C_COMPILER_LAUNCHER "${TILLBRIDGE_CCACHE}")
+  # The slackness is what ccache asks for before it caches what uses a precompiled header. Without the rest a build in another folder
+  # (a second clone, a package's) would find nothing of what the first one compiled.
+  set(tillbridge_ccache "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+      "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_NOHASHDIR=1 "${TILLBRIDGE_CCACHE}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${tillbridge_ccache})
+  set(CMAKE_C_COMPILER_LAUNCHER ${tillbridge_ccache})
 endif()
 
 add_library(tillbridge_house INTERFACE)
@@ -74,7 +77,13 @@ function(tillbridge_test name)
   add_executable(${name} ${TEST_SOURCES})
   target_link_libraries(${name} PRIVATE tillbridge_house ${TEST_USES} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_options(${name} PRIVATE ${TILLBRIDGE_TEST_OPTIONS})
-  target_compile_definitions(${name} PRIVATE TILLBRIDGE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # Only where it is used: a path of this machine in every command line would hide them all from other clones' ccache.
+  foreach(source ${TEST_SOURCES})
+    file(STRINGS "${source}" uses REGEX TILLBRIDGE_SOURCE_DIR LIMIT_COUNT 1)
+    if(uses)
+      set_source_files_properties("${source}" PROPERTIES COMPILE_DEFINITIONS "TILLBRIDGE_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
+    endif()
+  endforeach()
   if(TARGET tillbridge_test_headers)
     target_precompile_headers(${name} REUSE_FROM tillbridge_test_headers)
   endif()
