@@ -31,6 +31,20 @@ if(TILLBRIDGE_SANITIZE)
   endif()
 endif()
 
+# What is installed parses strangers' bytes: overflows end the program before they are of use to anybody. Sanitizers bring their own checks.
+if(NOT TILLBRIDGE_SANITIZE AND NOT TILLBRIDGE_FUZZ)
+  include(CheckPIESupported)
+  check_pie_supported()
+  add_compile_options(-fstack-protector-strong -fstack-clash-protection -D_GLIBCXX_ASSERTIONS
+                      $<$<CONFIG:Release,RelWithDebInfo>:-U_FORTIFY_SOURCE$<SEMICOLON>-D_FORTIFY_SOURCE=3>)
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+    add_compile_options(-fcf-protection=full)
+  elseif(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
+    add_compile_options(-mbranch-protection=standard)
+  endif()
+  add_link_options(LINKER:-z,relro LINKER:-z,now LINKER:-z,noexecstack)
+endif()
+
 # The builds with sanitizers are most of a whole test run's time, so what nearly every file includes is compiled once there, for rooms
 # and for tests. The other builds keep every file honest about what it includes.
 if(TILLBRIDGE_SANITIZE AND NOT TILLBRIDGE_FUZZ)
