@@ -3,50 +3,41 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
-#include <cstdint>
 #include <mutex>
 #include <thread>
 
-#include <freerdp/dvc.h>
-
-#include "channel/bytes/reader.hpp"
+#include "plugin/freerdp/generation.hpp"
+#include "plugin/rdp_channel.hpp"
 
 namespace tillbridge::plugin {
 
 /// Guards the IWTSVirtualChannel, which FreeRDP frees as soon as OnClose returns, whoever is using
 /// it (CVE-2026-24681 is that mistake in FreeRDP's own USB channel).
 ///
-/// Facts about FreeRDP 3.10 that this relies on (channels/drdynvc/client/drdynvc_main.c):
-///  - OnClose is called on FreeRDP's receive thread, or on ours from within Close(), or of Write()
-///  of 0 bytes;
-///  - at the end of a connection it is called with FreeRDP's table of channels locked: what we hold
-///  while calling
-///    Write() must not be held while waiting for that table. Write() does not take the table's
-///    lock, Close() does;
+/// Facts about FreeRDP 2.11 and 3.10 that this relies on (channels/drdynvc/client/drdynvc_main.c);
+/// generation.hpp says in what they differ:
+///  - OnClose is called on FreeRDP's receive thread, or on ours from within close_channel();
+///  - it may be called with FreeRDP's table of channels locked: what we hold while calling Write()
+///    must not be held while waiting for that table. Write() of something does not take the table's
+///    lock, close_channel() does;
 ///  - Write() only queues, so OnClose waits for it at most for the time of copying one message;
-///  - Close() is not safe against FreeRDP's receive thread working on the same channel in that
-///  instant. So a channel
+///  - close_channel() is not safe against FreeRDP's receive thread working on the same channel in
+///  that instant. So a channel
 ///    is closed by that thread wherever possible: want_close() makes its next message end in an
 ///    error, upon which FreeRDP closes it itself. Only a channel that stays silent is closed from
 ///    our thread, after a while in which a close of the server that is already under way comes
 ///    first (Worker::close_patience).
-class DvcChannel {
+class DvcChannel final : public RdpChannel {
  public:
-  enum class Written : std::uint8_t { queued, closed, failed };
-
   explicit DvcChannel(IWTSVirtualChannel* channel) : channel_(channel) {}
-  ~DvcChannel() = default;
-  DvcChannel(const DvcChannel&) = delete;
-  DvcChannel& operator=(const DvcChannel&) = delete;
 
-  /// Our thread. An empty message is not written: FreeRDP takes it for a wish to close.
-  Written write(ByteView message);
-  /// Any thread.
-  void want_close() noexcept { close_wanted_ = true; }
+  /// An empty message is not written: FreeRDP takes it for a wish to close.
+  Written write(ByteView message) override;
+  void want_close() noexcept override { close_wanted_ = true; }
   [[nodiscard]] bool close_wanted() const noexcept { return close_wanted_; }
-  /// Our thread: Close(), unless FreeRDP was first.
-  void close();
+  void close() override;
   /// OnClose: when it returns, our thread does not use the channel any more.
   void closed();
 
