@@ -24,11 +24,10 @@ namespace tillbridge::plugin {
 ///    lock, close_channel() does;
 ///  - Write() only queues, so OnClose waits for it at most for the time of copying one message;
 ///  - close_channel() is not safe against FreeRDP's receive thread working on the same channel in
-///  that instant. So a channel
-///    is closed by that thread wherever possible: want_close() makes its next message end in an
-///    error, upon which FreeRDP closes it itself. Only a channel that stays silent is closed from
-///    our thread, after a while in which a close of the server that is already under way comes
-///    first (Worker::close_patience).
+///    that instant. So a channel is closed by that thread wherever possible: want_close() makes its
+///    next message end in an error, upon which FreeRDP closes it itself. Only a channel that stays
+///    silent is closed from our thread, after a while in which a close of the server that is
+///    already under way comes first (Worker::close_patience).
 class DvcChannel final : public RdpChannel {
  public:
   explicit DvcChannel(IWTSVirtualChannel* channel) : channel_(channel) {}

@@ -3,14 +3,13 @@
 //
 // What differs beyond what a compiler sees (channels/drdynvc/client/drdynvc_main.c, which is the
 // same file from 2.3.0 to 2.11.7):
-//  - Close() of a channel only writes a line of FreeRDP's log in 2. There a message of no bytes is
-//  what closes: see close_channel().
-//  - OnClose is always called with FreeRDP's table of channels locked in 2, in 3 only at the end of
-//  a connection.
-//  - The second one who listens for a name is never asked in 2; in 3 it replaces the first, and
-//  frees it under its owner.
-//  - 2 has no `pInterface` in the tables of callbacks. So our tables are derived from FreeRDP's,
-//  for both.
+//  - In 2 Close() of a channel only writes a line of FreeRDP's log. What closes there is a message
+//    of no bytes: see close_channel().
+//  - In 2 OnClose is always called with FreeRDP's table of channels locked, in 3 only at the end of
+//    a connection.
+//  - In 2 the second one who listens for a name is never asked; in 3 it replaces the first, and
+//    frees it under its owner.
+//  - In 2 the tables of callbacks have no `pInterface`. Ours are derived from FreeRDP's, in both.
 #pragma once
 
 #include <string>
