@@ -80,12 +80,13 @@ function(tillbridge_room name)
 endfunction()
 
 # tillbridge_test(NAME LABEL unit SOURCES x_test.cpp USES tillbridge::usb)
-# One GoogleTest program; every TEST becomes a ctest entry with the label.
+# One GoogleTest program; every TEST becomes a ctest entry with the label. PREFIX: in front of their names, where two programs are
+# built of the same tests.
 function(tillbridge_test name)
   if(NOT TILLBRIDGE_TESTS)
     return()
   endif()
-  cmake_parse_arguments(TEST "" "LABEL" "SOURCES;USES" ${ARGN})
+  cmake_parse_arguments(TEST "" "LABEL;PREFIX" "SOURCES;USES" ${ARGN})
   find_package(GTest REQUIRED)
   include(GoogleTest)
   add_executable(${name} ${TEST_SOURCES})
@@ -101,7 +102,7 @@ function(tillbridge_test name)
   if(TARGET tillbridge_test_headers)
     target_precompile_headers(${name} REUSE_FROM tillbridge_test_headers)
   endif()
-  gtest_discover_tests(${name} PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 600 DISCOVERY_TIMEOUT 120)
+  gtest_discover_tests(${name} TEST_PREFIX "${TEST_PREFIX}" PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 600 DISCOVERY_TIMEOUT 120)
 endfunction()
 
 # tillbridge_fuzz(NAME SOURCES x_fuzz.cpp USES tillbridge::rdpeusb)
