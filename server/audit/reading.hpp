@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,8 +56,10 @@ struct Report {
 /// Checks a log's folder, or an exported file, against a public key (PEM). `known`: a head that
 /// somebody kept from earlier; a log that was written anew since does not fit it. An Error only if
 /// nothing could be checked at all (nothing there, not readable, no key).
+/// `ended` is asked before each line of a log: true ends the check with `unavailable`.
 [[nodiscard]] Result<Report> verify(const std::filesystem::path& folder_or_file,
                                     std::string_view public_key,
-                                    const std::optional<Head>& known = {});
+                                    const std::optional<Head>& known = {},
+                                    const std::function<bool()>& ended = {});
 
 }  // namespace tillbridge::audit

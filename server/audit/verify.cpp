@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <system_error>
 #include <utility>
 
@@ -189,6 +190,8 @@ void note_entry(Report& report, const Line& line) {
   }
 }
 
+using Ended = std::function<bool()>;
+
 /// One folder of log files, followed from its first entry to its last.
 struct Part {
   Report report{};
@@ -222,7 +225,7 @@ std::uint64_t look_at_beginning(Part& part, std::string_view content) {
 
 // Nothing: the files changed their names meanwhile.
 Result<std::optional<Part>> follow_folder(const std::filesystem::path& folder, const PublicKey& key,
-                                          const std::optional<Head>& known) {
+                                          const std::optional<Head>& known, const Ended& ended) {
   Part part;
   Report& report = part.report;
   report.key_fingerprint = key.fingerprint();
@@ -272,7 +275,10 @@ Result<std::optional<Part>> follow_folder(const std::filesystem::path& folder, c
     }
     const bool current = name == current_name;
     std::size_t line = 0;
+    bool given_up = false;
     for_each_line(*content, [&](std::string_view text, std::size_t, bool complete) {
+      given_up = ended && ended();
+      if (given_up) return false;
       follower.look_at_line(++line);
       const bool behind_head = head && follower.next() > head->n;
       if (!complete && current && behind_head) {
@@ -288,6 +294,7 @@ Result<std::optional<Part>> follow_folder(const std::filesystem::path& folder, c
       if (is_entry) note_entry(report, *follower.last_line());
       return true;
     });
+    if (given_up) return fail(ErrorCode::unavailable, "The check was ended before its time.");
   }
   follower.finish(last_name);
   part.last_in_order = follower.last_in_order();
@@ -350,7 +357,8 @@ std::string warning_of(const std::string& name, const Part& part) {
 
 /// True: the head that somebody kept is met in one of these.
 bool look_at_what_was_put_aside(const std::filesystem::path& folder, const PublicKey& key,
-                                const std::optional<Head>& known, Report& report) {
+                                const std::optional<Head>& known, const Ended& ended,
+                                Report& report) {
   bool met = false;
   std::vector<std::string> names;
   std::error_code ignored;
@@ -364,7 +372,7 @@ bool look_at_what_was_put_aside(const std::filesystem::path& folder, const Publi
     // With its own key if that was put aside as well.
     const auto own = files::read_file(folder / name / public_key_name, key_file_bytes);
     const auto own_key = own ? PublicKey::from_pem(*own) : Result<PublicKey>(own.error());
-    const auto part = follow_folder(folder / name, own_key ? *own_key : key, known);
+    const auto part = follow_folder(folder / name, own_key ? *own_key : key, known, ended);
     if (!part || !*part) {
       report.warnings.push_back(name +
                                 " holds what was there when the log was found changed at "
@@ -379,8 +387,8 @@ bool look_at_what_was_put_aside(const std::filesystem::path& folder, const Publi
 }
 
 Result<std::optional<Report>> try_folder(const std::filesystem::path& folder, const PublicKey& key,
-                                         const std::optional<Head>& known) {
-  auto part = follow_folder(folder, key, known);
+                                         const std::optional<Head>& known, const Ended& ended) {
+  auto part = follow_folder(folder, key, known, ended);
   if (!part) return part.error();
   if (!*part) return std::optional<Report>();
   Report& report = (*part)->report;
@@ -391,7 +399,7 @@ Result<std::optional<Report>> try_folder(const std::filesystem::path& folder, co
   }
   if (!put_aside_before((*part)->begins).empty()) report.damaged_at = (*part)->begins->time;
   look_for_what_was_put_aside(folder, **part, current_name, report);
-  const bool met = look_at_what_was_put_aside(folder, key, known, report);
+  const bool met = look_at_what_was_put_aside(folder, key, known, ended, report);
   if (!(*part)->leads_to_known && !met) {
     add(report, {known->n,
                  {},
@@ -403,10 +411,10 @@ Result<std::optional<Report>> try_folder(const std::filesystem::path& folder, co
 }
 
 Result<Report> verify_folder(const std::filesystem::path& folder, const PublicKey& key,
-                             const std::optional<Head>& known) {
+                             const std::optional<Head>& known, const Ended& ended) {
   // A file that is put away while we look would be missed or seen twice.
   for (int attempt = 0; attempt < 5; ++attempt) {
-    auto report = try_folder(folder, key, known);
+    auto report = try_folder(folder, key, known, ended);
     if (!report) return report.error();
     if (*report) return std::move(**report);
   }
@@ -533,12 +541,12 @@ Result<std::string> key_within(const std::filesystem::path& folder_or_file) {
 }
 
 Result<Report> verify(const std::filesystem::path& folder_or_file, std::string_view public_key,
-                      const std::optional<Head>& known) {
+                      const std::optional<Head>& known, const Ended& ended) {
   const auto key = PublicKey::from_pem(public_key);
   if (!key) return key.error();
   std::error_code error;
   const bool folder = std::filesystem::is_directory(folder_or_file, error);
-  return folder ? verify_folder(folder_or_file, *key, known)
+  return folder ? verify_folder(folder_or_file, *key, known, ended)
                 : verify_export(folder_or_file, *key, known);
 }
 
