@@ -327,8 +327,9 @@ void look_for_what_was_put_aside(const std::filesystem::path& folder, const Part
     return;
   }
   add(report,
-      {part.begins->n, file,
-       "What was put aside into " + name + " when the log was found changed is not here.", 0});
+      Finding{part.begins->n, file,
+              "What was put aside into " + name + " when the log was found changed is not here.",
+              0});
 }
 
 std::string place_of(const Finding& finding) {
@@ -394,18 +395,19 @@ Result<std::optional<Report>> try_folder(const std::filesystem::path& folder, co
   Report& report = (*part)->report;
   const auto shown = files::read_file(folder / public_key_name, key_file_bytes);
   if (!shown || *shown != key.pem()) {
-    add(report,
-        {0, public_key_name, "The public key beside the log is not the one to check with.", 0});
+    add(report, Finding{0, public_key_name,
+                        "The public key beside the log is not the one to check with.", 0});
   }
   if (!put_aside_before((*part)->begins).empty()) report.damaged_at = (*part)->begins->time;
   look_for_what_was_put_aside(folder, **part, current_name, report);
   const bool met = look_at_what_was_put_aside(folder, key, known, ended, report);
   if (!(*part)->leads_to_known && !met) {
-    add(report, {known->n,
-                 {},
-                 "The head that was kept from earlier is about entries that were put aside, and "
-                 "does not fit those either.",
-                 0});
+    add(report,
+        Finding{known->n,
+                {},
+                "The head that was kept from earlier is about entries that were put aside, and "
+                "does not fit those either.",
+                0});
   }
   return std::optional<Report>(std::move(report));
 }
