@@ -104,7 +104,8 @@ class System:
         sources = [f"deb {mirror()} {self.release} main", f"deb {mirror()} {self.release}-updates main"]
         if self.release == "bookworm":
             sources.append(f"deb {mirror()} bookworm-backports main")
-        run("mmdebstrap", "--mode=root", "--variant=important", "--skip=cleanup/apt/lists",
+        # In a mount namespace of its own: whatever it mounts in the new system ends with it, also when it is killed.
+        run("unshare", "--mount", "mmdebstrap", "--mode=root", "--variant=important", "--skip=cleanup/apt/lists",
             "--include=" + ",".join(["linux-image-amd64", "dbus", *KINDS[self.kind]]),
             # The kernel's modules that a root on a virtual disk needs, and no others: the image is made quickly, and unpacked quickly.
             "--essential-hook=mkdir -p $1/etc/initramfs-tools/conf.d; echo MODULES=list >$1/etc/initramfs-tools/conf.d/small; "
