@@ -2,11 +2,13 @@
 // record of it.
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 #include <CLI/CLI.hpp>
 
 #include "cli/admin_session.hpp"
+#include "server/audit/reading.hpp"
 
 namespace tillbridge::cli {
 
@@ -16,6 +18,7 @@ struct Words {
   std::string stick, till, from, to;
   std::uint32_t limit = 50;
   std::string output;
+  std::string file, audit_key;
 };
 
 std::string query(const std::vector<std::pair<const char*, std::string>>& values) {
@@ -54,26 +57,98 @@ void show(AdminSession& session, const Words& words) {
               "nothing of that is in the log");
 }
 
+void print_report(const Json& report) {
+  for (const Json& finding : report.at("findings")) {
+    const std::string file = text_of(finding, "file");
+    const auto line = finding.value("line", 0);
+    print_line("! " + printable(file) + (line > 0 ? ":" + std::to_string(line) : "") +
+               (file.empty() ? "" : ": ") + printable(text_of(finding, "what")));
+  }
+  if (const auto more = report.value("findings_more", 0); more > 0) {
+    print_line("! and " + std::to_string(more) + " more");
+  }
+  for (const Json& warning : report.value("warnings", Json::array())) {
+    print_line("warning: " + printable(warning.get<std::string>()));
+  }
+  for (const Json& note : report.value("notes", Json::array())) {
+    print_line(printable(note.get<std::string>()));
+  }
+  print_line(text_of(report, "entries") + " entries" +
+             (report.value("left_out", 0) > 0
+                  ? " and " + text_of(report, "left_out") + " left out between them"
+                  : "") +
+             ", signed up to " + text_of(report, "signed_to") + " with the key " +
+             text_of(report, "key_fingerprint"));
+}
+
 void verify(AdminSession& session) {
   const Json report = session.get("/audit/verify");
   const bool intact = report.value("intact", false);
-  if (!session.printed_as_json(report)) {
-    for (const Json& finding : report.at("findings")) {
-      print_line("! entry " + text_of(finding, "n") + " (" + printable(text_of(finding, "file")) +
-                 "): " + printable(text_of(finding, "what")));
-    }
-    for (const Json& note : report.value("notes", Json::array())) {
-      print_line(printable(note.get<std::string>()));
-    }
-    print_line(text_of(report, "entries") + " entries, signed up to " +
-               text_of(report, "signed_to") + " with the key " +
-               text_of(report, "key_fingerprint"));
-  }
+  if (!session.printed_as_json(report)) print_report(report);
   if (!intact) {
     throw Failure{Exit::failed, "the audit log was changed",
                   "keep a copy of the state folder as it is, and find out who could write there"};
   }
   if (!session.options().json) print_line("intact: nothing was changed, left out or cut off");
+}
+
+Json json_of(const audit::Report& report) {
+  Json findings = Json::array();
+  for (const audit::Finding& finding : report.findings) {
+    findings.push_back(
+        {{"n", finding.n}, {"file", finding.file}, {"line", finding.line}, {"what", finding.what}});
+  }
+  return {{"intact", report.intact()},
+          {"findings", std::move(findings)},
+          {"findings_more", report.findings_more},
+          {"warnings", report.warnings},
+          {"notes", report.notes},
+          {"first", report.first},
+          {"last", report.last},
+          {"entries", report.entries},
+          {"left_out", report.left_out},
+          {"signed_to", report.signed_to},
+          {"key_fingerprint", report.key_fingerprint}};
+}
+
+// An exported file, or a copy of the log's folder: no server is asked.
+void verify_offline(AdminSession& session, const Words& words) {
+  const bool named = !words.audit_key.empty();
+  std::string key;
+  if (named) {
+    std::ifstream file(words.audit_key, std::ios::binary);
+    key.assign(std::istreambuf_iterator<char>(file), {});
+    if (key.empty()) {
+      throw Failure{Exit::usage, words.audit_key + " cannot be read",
+                    "it is the file audit.pub of the server's audit log"};
+    }
+  } else {
+    auto within = audit::key_within(words.file);
+    if (!within) throw Failure{Exit::failed, within.error().message, {}};
+    key = std::move(*within);
+  }
+  const auto report = audit::verify(words.file, key);
+  if (!report) {
+    const bool wrong_key = named && report.error().code == ErrorCode::malformed &&
+                           key.find("PUBLIC KEY") == std::string::npos;
+    throw Failure{wrong_key ? Exit::usage : Exit::failed,
+                  (wrong_key ? words.audit_key + ": " : "") + report.error().message,
+                  wrong_key ? "it is the file audit.pub of the server's audit log" : ""};
+  }
+  const Json document = json_of(*report);
+  if (!session.printed_as_json(document)) print_report(document);
+  if (!report->intact()) {
+    throw Failure{Exit::failed, words.file + " was changed",
+                  "ask for another copy from the server, and check the log there: tillbridge "
+                  "audit verify"};
+  }
+  if (session.options().json) return;
+  print_line("intact: nothing was changed, left out or cut off");
+  if (!named) {
+    print_line(
+        "The key is the one that the file itself names: compare it with what the server shows "
+        "(tillbridge audit verify there), or name it with --audit-key");
+  }
 }
 
 void write_export(AdminSession& session, const Words& words) {
@@ -119,8 +194,24 @@ void add_audit(CLI::App& app, Chosen& chosen, const std::shared_ptr<AdminOptions
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   runs(*shown, chosen, options, [words](AdminSession& session) { show(session, *words); });
-  runs(*audit->add_subcommand("verify", "whether anything was changed, left out or cut off"),
-       chosen, options, verify);
+  CLI::App* check =
+      audit->add_subcommand("verify", "whether anything was changed, left out or cut off");
+  check->add_option("file", words->file,
+                    "an exported file, or a copy of the log's folder; without it the server checks "
+                    "its own log");
+  check->add_option("--audit-key", words->audit_key,
+                    "the server's audit.pub, to check the file with; without it the key that the "
+                    "file names");
+  runs(*check, chosen, options, [words](AdminSession& session) {
+    if (words->file.empty()) {
+      if (!words->audit_key.empty()) {
+        throw Failure{Exit::usage, "--audit-key is for a file",
+                      "name the file: tillbridge audit verify FILE --audit-key KEYFILE"};
+      }
+      return verify(session);
+    }
+    verify_offline(session, *words);
+  });
   CLI::App* file = period(audit->add_subcommand("export", "a file that an auditor can check"));
   file->add_option("-o,--output", words->output, "where to; without it to the terminal");
   runs(*file, chosen, options, [words](AdminSession& session) { write_export(session, *words); });

@@ -6,8 +6,12 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
+#include <grp.h>
 #include <nlohmann/json.hpp>
+#include <pwd.h>
+#include <unistd.h>
 
+#include "channel/bytes/result.hpp"
 #include "cli/examination.hpp"
 #include "cli/receipts.hpp"
 #include "cli/verb.hpp"
@@ -22,7 +26,25 @@ struct DoctorOptions {
   std::filesystem::path config = "/etc/tillbridge/till.toml";
   double rdp_ms = 0;
   bool json = false;
+  std::string user;
 };
+
+/// Goes on as that account: what it may read, only the kernel knows.
+Status become(const std::string& user) {
+  const passwd* const account = ::getpwnam(user.c_str());
+  if (account == nullptr) {
+    return fail(ErrorCode::config, "there is no account '" + user + "' on this machine");
+  }
+  if (::geteuid() == account->pw_uid) return {};
+  if (::geteuid() != 0) {
+    return fail(ErrorCode::config, "only root can look as another account; use sudo");
+  }
+  if (::initgroups(user.c_str(), account->pw_gid) != 0 || ::setgid(account->pw_gid) != 0 ||
+      ::setuid(account->pw_uid) != 0) {
+    return fail(ErrorCode::config, "this cannot go on as account '" + user + "'");
+  }
+  return {};
+}
 
 const char* word(Finding::State state) {
   switch (state) {
@@ -117,9 +139,17 @@ void add_doctor(CLI::App& app, Chosen& chosen) {
   verb->add_option("--rdp-ms", options->rdp_ms,
                    "round-trip time to the terminal server, to count it in")
       ->check(CLI::Range(0.0, 10000.0));
+  verb->add_option("--user", options->user,
+                   "as this account can, whose RDP sessions use the till; for root");
   verb->add_flag("--json", options->json, "for programs");
   verb->callback([options, &chosen] {
     chosen = [options] {
+      if (!options->user.empty()) {
+        if (const Status status = become(options->user); !status) {
+          (void)std::fprintf(stderr, "tillbridge doctor: %s\n", status.error().message.c_str());
+          return Exit::usage;
+        }
+      }
       const Examination found = examine(options->config);
       (options->json ? print_json : print_text)(found, *options);
       return found.exit;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -15,7 +16,9 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <pwd.h>
 #include <sys/timex.h>
+#include <unistd.h>
 
 #include "channel/link/endpoint.hpp"
 #include "channel/massstorage/host.hpp"
@@ -603,6 +606,44 @@ bool look_at_clock(Examination& found, const plugin::ServerSource& source) {
   return true;
 }
 
+std::string account_name() {
+  const passwd* const account = ::getpwuid(::geteuid());
+  return account == nullptr ? std::to_string(::geteuid()) : account->pw_name;
+}
+
+// Whether FreeRDP's plugin could, were it started by this account.
+bool look_at_files(Examination& found, const std::filesystem::path& configuration,
+                   const plugin::ServerSource& source) {
+  const std::string account = account_name();
+  for (const auto& file : {source.certificate, source.key, source.authority}) {
+    if (::access(file.c_str(), R_OK) == 0 || errno != EACCES) continue;
+    found.findings.push_back({"configuration", State::failed,
+                              file.string() + " may not be read by the account " + account,
+                              "give it to the account whose RDP sessions use the till: chown -R " +
+                                  account + " " + file.parent_path().string()});
+    found.exit = Exit::usage;
+    return false;
+  }
+  // One file of both is renewed by itself, beside the old one.
+  const auto folder = source.certificate.parent_path();
+  if (source.certificate == source.key && ::access(folder.c_str(), W_OK) != 0) {
+    found.findings.push_back({"configuration", State::warning,
+                              "the account " + account + " may not write into " + folder.string() +
+                                  ", so the certificate cannot be renewed",
+                              "give the folder to the account whose RDP sessions use the till: "
+                              "chown -R " +
+                                  account + " " + folder.string()});
+    return true;
+  }
+  found.findings.push_back(
+      {"configuration",
+       State::ok,
+       configuration.string() + ", as the account " + account +
+           (::geteuid() == 0 ? " (--user NAME looks as the account of the RDP sessions)" : ""),
+       {}});
+  return true;
+}
+
 }  // namespace
 
 Examination examine(const std::filesystem::path& file) {
@@ -611,8 +652,14 @@ Examination examine(const std::filesystem::path& file) {
   arguments.file = file;
   const auto configuration = plugin::load_configuration(arguments);
   if (!configuration) {
-    found.findings.push_back(trouble("configuration", configuration.error().message,
-                                     "pair this till (tillbridge pair), which writes the file"));
+    const bool hidden = configuration.error().message.find("may not be read") != std::string::npos;
+    found.findings.push_back(
+        hidden ? Finding{"configuration", State::failed,
+                         file.string() + " may not be read by the account " + account_name(),
+                         "let that account read it: chmod 644 " + file.string() +
+                             ", and chmod 755 its folder; the key beside it stays its own"}
+               : trouble("configuration", configuration.error().message,
+                         "pair this till (tillbridge pair), which writes the file"));
     found.exit = Exit::usage;
     return found;
   }
@@ -625,7 +672,7 @@ Examination examine(const std::filesystem::path& file) {
     return found;
   }
   found.server = source->host + ":" + std::to_string(source->port);
-  found.findings.push_back({"configuration", State::ok, file.string(), {}});
+  if (!look_at_files(found, file, *source)) return found;
   if (const auto facts = facts_in(source->authority); facts.ok()) {
     found.authority = pairing::hex(facts->fingerprint);
     found.words = pairing::words_of(facts->fingerprint);

@@ -11,8 +11,8 @@ namespace tillbridge::cli {
 namespace {
 
 struct Words {
-  std::string till, text, stick, label, name;
-  bool qr = false;
+  std::string till, text, stick, label, name, address;
+  bool qr = false, replace = false;
 };
 
 std::string path_of(const std::string& till, const std::string& verb = {}) {
@@ -89,17 +89,30 @@ void add_tills(CLI::App& app, Chosen& chosen, const std::shared_ptr<AdminOptions
   CLI::App* add = with_till(sub("add", "one more: prints the line that makes a machine this till"));
   add->add_option("--stick", words->stick, "mapped once it has paired");
   add->add_option("--label", words->label, "what people call it");
-  add->add_flag("--qr", words->qr, "the line as a QR code as well");
+  const auto with_line_options = [&](CLI::App* verb) {
+    verb->add_option("--address", words->address,
+                     "HOST or HOST:PORT at which the till reaches this server; without it what the "
+                     "server is configured to say");
+    verb->add_flag("--qr", words->qr, "the line as a QR code as well");
+  };
+  with_line_options(add);
   runs(*add, chosen, options, [words](AdminSession& session) {
     Json body = {{"name", words->till}};
     if (!words->label.empty()) body["label"] = words->label;
     if (!words->stick.empty()) body["stick"] = words->stick;
+    if (!words->address.empty()) body["address"] = words->address;
     print_ticket(session, session.change("POST", "/tills", body), words->qr);
   });
   CLI::App* token = with_till(sub("token", "a new line for a till, e.g. when its machine is new"));
-  token->add_flag("--qr", words->qr, "the line as a QR code as well");
+  token->add_flag("--replace", words->replace,
+                  "the old machine is out of use: its certificates are revoked and its session is "
+                  "cut before there is a new line");
+  with_line_options(token);
   runs(*token, chosen, options, [words](AdminSession& session) {
-    print_ticket(session, session.change("POST", path_of(words->till, "token")), words->qr);
+    Json body = Json::object();
+    if (!words->address.empty()) body["address"] = words->address;
+    if (words->replace) (void)session.change("POST", path_of(words->till, "revoke"));
+    print_ticket(session, session.change("POST", path_of(words->till, "token"), body), words->qr);
   });
 
   CLI::App* label = with_till(sub("label", "what people call it"));

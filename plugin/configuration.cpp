@@ -321,6 +321,10 @@ Result<Configuration> parse_configuration(std::string_view text, const Arguments
 Result<Configuration> load_configuration(const Arguments& arguments) {
   std::error_code problem;
   const auto status = std::filesystem::status(arguments.file, problem);
+  if (problem == std::errc::permission_denied) {
+    return mistake(arguments.file.string() +
+                   ": may not be read by this user; check who may enter its folder");
+  }
   if (!std::filesystem::exists(status)) {
     return mistake(
         arguments.file.string() +

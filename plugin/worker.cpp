@@ -50,7 +50,7 @@ Result<std::shared_ptr<Worker>> Worker::start(const Configuration& configuration
   return worker;
 }
 
-void Worker::opened(ChannelId id, std::shared_ptr<DvcChannel> channel) {
+void Worker::opened(ChannelId id, std::shared_ptr<RdpChannel> channel) {
   post([this, id, channel = std::move(channel)] {
     channels_.emplace(id, channel);
     session_->channel_opened(id);
@@ -155,7 +155,7 @@ void Worker::send(ChannelId id, Bytes message) {
   const auto found = channels_.find(id);
   if (found == channels_.end()) return;
   // `closed` needs nothing done: the news of it is in the queue.
-  if (found->second->write(message) != DvcChannel::Written::failed) return;
+  if (found->second->write(message) != RdpChannel::Written::failed) return;
   log_->write(Level::warning,
               "FreeRDP did not take a message for the terminal server; closing the channel");
   close(id);
@@ -164,7 +164,7 @@ void Worker::send(ChannelId id, Bytes message) {
 void Worker::close(ChannelId id) {
   const auto found = channels_.find(id);
   if (found == channels_.end()) return;
-  const std::shared_ptr<DvcChannel> channel = std::move(found->second);
+  const std::shared_ptr<RdpChannel> channel = std::move(found->second);
   channels_.erase(found);
   channel->want_close();
   auto timer = std::make_unique<transport::Timer>(*loop_);

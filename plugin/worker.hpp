@@ -13,8 +13,8 @@
 
 #include "channel/transport/loop.hpp"
 #include "plugin/configuration.hpp"
-#include "plugin/dvc_channel.hpp"
 #include "plugin/log.hpp"
+#include "plugin/rdp_channel.hpp"
 #include "plugin/session.hpp"
 #include "plugin/uplink.hpp"
 
@@ -36,7 +36,7 @@ class Worker final : public std::enable_shared_from_this<Worker>, private Channe
   ~Worker() override = default;
 
   // From FreeRDP's receive thread, in this order for each channel.
-  void opened(ChannelId id, std::shared_ptr<DvcChannel> channel);
+  void opened(ChannelId id, std::shared_ptr<RdpChannel> channel);
   /// False: more than limits::plugin_queued_bytes wait already, or this side failed: the channel is
   /// to be closed.
   [[nodiscard]] bool received(ChannelId id, ByteView message);
@@ -48,7 +48,7 @@ class Worker final : public std::enable_shared_from_this<Worker>, private Channe
 
  private:
   struct Closing {
-    std::shared_ptr<DvcChannel> channel;
+    std::shared_ptr<RdpChannel> channel;
     std::unique_ptr<transport::Timer> timer;
   };
 
@@ -63,7 +63,7 @@ class Worker final : public std::enable_shared_from_this<Worker>, private Channe
 
   const std::shared_ptr<Log> log_;
   std::unique_ptr<Session> session_;
-  std::map<ChannelId, std::shared_ptr<DvcChannel>> channels_;  ///< open ones
+  std::map<ChannelId, std::shared_ptr<RdpChannel>> channels_;  ///< open ones
   std::map<ChannelId, Closing> closing_;                       ///< to be closed, and not yet so
 
   std::mutex mutex_;  ///< the four below

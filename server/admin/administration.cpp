@@ -241,6 +241,26 @@ Status Administration::Impl::flush(audit::AuditLog::Sign sign) {
   return status;
 }
 
+// A check that could not be made says nothing about the log; what was known before stays so.
+void Administration::Impl::audit_checked(const Result<audit::Report>& report) {
+  if (!report) {
+    server::log::error("the audit log cannot be checked: " + report.error().message);
+    return;
+  }
+  audit_put_aside = report->damaged_at;
+  audit_damage.reset();
+  if (!report->intact()) {
+    const audit::Finding& first = report->findings.front();
+    const std::size_t more = report->findings.size() - 1 + report->findings_more;
+    audit_damage =
+        (first.file.empty()
+             ? ""
+             : first.file + (first.line == 0 ? "" : ":" + std::to_string(first.line)) + ": ") +
+        first.what + (more == 0 ? "" : " (and " + std::to_string(more) + " more)");
+  }
+  publish_soon();
+}
+
 void Administration::Impl::stored(const Status& status) {
   const bool was_broken = store_fault.has_value();
   if (status) {
@@ -391,6 +411,15 @@ Outcome<std::string> Administration::find_stick(const std::string& name) const {
 
 void Administration::record(audit::Entry entry) {
   impl_->note(std::move(entry));
+}
+
+std::function<void(const Result<audit::Report>&)> Administration::audit_check_heard() {
+  return [&loop = impl_->loop, me = impl_.get(),
+          living = std::weak_ptr<bool>(impl_->alive)](const Result<audit::Report>& report) {
+    loop.post([me, living, report] {
+      if (!living.expired()) me->audit_checked(report);
+    });
+  };
 }
 
 Status Administration::flush_audit() {

@@ -16,6 +16,7 @@
 #include "server/admin/request.hpp"
 #include "server/admin/state.hpp"
 #include "server/audit/audit_log.hpp"
+#include "server/audit/reading.hpp"
 #include "server/store/store.hpp"
 #include "server/usb/usb_server.hpp"
 
@@ -48,6 +49,7 @@ struct MappingPatch {
 
 struct NewTill {
   std::string name, label, stick;  ///< label and stick may be empty
+  std::string address{};           ///< HOST[:PORT] that the till is told; empty: as configured
 };
 
 struct TillPatch {
@@ -111,7 +113,8 @@ class Administration {
 
   // Tills.
   [[nodiscard]] Outcome<Enrolment::Ticket> add_till(const Change& change, const NewTill& till);
-  [[nodiscard]] Outcome<Enrolment::Ticket> new_token(const Change& change, const std::string& till);
+  [[nodiscard]] Outcome<Enrolment::Ticket> new_token(const Change& change, const std::string& till,
+                                                     const std::string& address = {});
   [[nodiscard]] Outcome<Done> change_till(const Change& change, const std::string& till,
                                           const TillPatch& patch);
   /// All its certificates; its session is cut at once.
@@ -148,6 +151,9 @@ class Administration {
   void record(audit::Entry entry);
   /// Writes what is noted down, and signs.
   [[nodiscard]] Status flush_audit();
+  /// For whoever checks the audit log (audit::verify), in any thread, also after this is gone: what
+  /// was found raises the alarm audit_damaged, or ends it. The loop must be there still.
+  [[nodiscard]] std::function<void(const Result<audit::Report>&)> audit_check_heard();
   /// For the viewers and the journal's readers.
   enum class Level : std::uint8_t { info, warning, error };
   void tell(Level level, const std::string& kind, const std::string& text,

@@ -85,6 +85,7 @@ struct Administration::Impl final : public server::Observer {
   void recover_outbox();
   void note(audit::Entry fresh);
   [[nodiscard]] Status flush(audit::AuditLog::Sign sign);
+  void audit_checked(const Result<audit::Report>& report);
   /// What the observer writes: not worth ending a lease for, but worth an alarm.
   void stored(const Status& status);
   void tell(Level level, const std::string& kind, const std::string& text, const std::string& stick,
@@ -134,6 +135,8 @@ struct Administration::Impl final : public server::Observer {
   // The audit: entries that are not on the disk yet.
   std::deque<std::pair<audit::Entry, Time>> unwritten;
   std::optional<std::string> audit_fault, store_fault;
+  std::optional<std::string> audit_damage;  // what the last check of the log found
+  std::optional<Time> audit_put_aside;      // when a start put a damaged one aside
   bool flush_posted = false;
   // Strangers cannot fill the disk with refusals.
   Instant refusals_since{};

@@ -15,6 +15,8 @@ constexpr Duration tick_every = std::chrono::seconds(2);
 constexpr std::chrono::hours certificate_ends_soon{24 * 14};
 /// Sticks need a moment to be found after the start; until then none is missing.
 constexpr Duration sticks_found_within = std::chrono::seconds(5);
+/// A log that was put aside is in order again at once, and still somebody has to see it.
+constexpr std::chrono::hours put_aside_is_told{24 * 7};
 constexpr std::string_view unmapped_remedy = "map it to a till";
 
 bool contains_folded(const std::string& text, std::string_view part) {
@@ -355,6 +357,17 @@ std::vector<Alarm> Administration::Impl::alarms_now(Time time) const {
     raise("audit_unwritable", {}, {}, "the audit log cannot be written: " + *audit_fault,
           "make room on the disk of the state folder or repair it; until then nothing can be "
           "changed");
+  }
+  if (audit_damage) {
+    raise("audit_damaged", {}, {}, "the audit log is not in order: " + *audit_damage,
+          "keep a copy of the state folder as it is, and find out who could write there; "
+          "tillbridge audit verify tells all that is wrong");
+  } else if (audit_put_aside && time < *audit_put_aside + put_aside_is_told) {
+    raise("audit_damaged", {}, {},
+          "the audit log was found changed at the start of " + rfc3339(*audit_put_aside) +
+              ", and put aside",
+          "find out who could write into the state folder; tillbridge audit verify tells what is "
+          "wrong in what was put aside; this alarm ends after a week");
   }
   return all;
 }

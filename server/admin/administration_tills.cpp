@@ -73,7 +73,7 @@ Outcome<Enrolment::Ticket> Administration::add_till(const Change& change, const 
   entries.push_back(Impl::entry(Kind::token_issued, change, stick, row.name));
   auto done = me.commit(std::move(entries), [&](store::Store& store) -> Status {
     if (auto status = store.put_till(row); !status) return status;
-    auto issued = me.parts.enrolment->issue_token(row.name, stick, Impl::now());
+    auto issued = me.parts.enrolment->issue_token(row.name, stick, Impl::now(), wanted.address);
     if (!issued) return issued.error();
     ticket = std::move(*issued);
     return {};
@@ -86,14 +86,14 @@ Outcome<Enrolment::Ticket> Administration::add_till(const Change& change, const 
   return std::move(*ticket);
 }
 
-Outcome<Enrolment::Ticket> Administration::new_token(const Change& change,
-                                                     const std::string& till) {
+Outcome<Enrolment::Ticket> Administration::new_token(const Change& change, const std::string& till,
+                                                     const std::string& address) {
   Impl& me = *impl_;
   if (auto problem = me.refused(change.actor, "add a till", {}, till)) return *problem;
   if (!me.memory.tills.contains(till)) {
     return not_found("there is no till '" + till + "'", "add it first");
   }
-  return add_till(change, {till, {}, {}});
+  return add_till(change, {till, {}, {}, address});
 }
 
 Outcome<Done> Administration::change_till(const Change& change, const std::string& till,

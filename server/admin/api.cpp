@@ -226,6 +226,7 @@ Reply Call::tills() {
     wanted.name = body_.required_text("name", limits::name_bytes);
     wanted.label = body_.text("label", limits::label_bytes);
     wanted.stick = body_.text("stick", limits::parameter_bytes);
+    wanted.address = body_.text("address", limits::parameter_bytes);
     return carry_out([&](const Change& made) {
       return ticket_reply(wanted.name, admin_.add_till(made, wanted));
     });
@@ -233,8 +234,10 @@ Reply Call::tills() {
   if (path_.size() == 3) {
     if (!is("POST")) return other_method("POST");
     if (at(2) == "token") {
-      return carry_out(
-          [&](const Change& made) { return ticket_reply(at(1), admin_.new_token(made, at(1))); });
+      const std::string address = body_.text("address", limits::parameter_bytes);
+      return carry_out([&](const Change& made) {
+        return ticket_reply(at(1), admin_.new_token(made, at(1), address));
+      });
     }
     if (at(2) == "revoke") {
       return carry_out(
@@ -405,8 +408,10 @@ Reply Call::audit_list() {
 Reply Call::audit_verify() {
   (void)admin_.flush_audit();
   Reply reply;
-  reply.elsewhere = [folder = admin_.audit().folder(), key = admin_.audit().public_key()] {
+  reply.elsewhere = [folder = admin_.audit().folder(), key = admin_.audit().public_key(),
+                     heard = admin_.audit_check_heard()] {
     const auto report = audit::verify(folder, key);
+    heard(report);
     if (!report) {
       return reply_to({503, "not_read", report.error().message, "look at the server's journal"});
     }

@@ -244,11 +244,13 @@ Json document(const audit::Line& line) {
 Json document(const audit::Report& report) {
   Json findings = Json::array();
   for (const audit::Finding& finding : report.findings) {
-    findings.push_back({{"n", finding.n}, {"file", finding.file}, {"what", finding.what}});
+    findings.push_back(
+        {{"n", finding.n}, {"file", finding.file}, {"line", finding.line}, {"what", finding.what}});
   }
   return {{"intact", report.intact()},
           {"findings", std::move(findings)},
           {"findings_more", report.findings_more},
+          {"warnings", report.warnings},
           {"notes", report.notes},
           {"first", report.first},
           {"last", report.last},

@@ -31,9 +31,11 @@ class Enrolment {
   [[nodiscard]] virtual Identity identity() const = 0;
   /// Called within a transaction of the store, in which the token's row is put; earlier tokens of
   /// the till end. `stick`: to be mapped once it has paired; may be empty. If the transaction
-  /// fails the ticket is worth nothing.
+  /// fails the ticket is worth nothing. `address`: HOST[:PORT] that the line names; empty: as
+  /// configured. `config`: it is none.
   [[nodiscard]] virtual Result<Ticket> issue_token(const std::string& till,
-                                                   const std::string& stick, store::Time now) = 0;
+                                                   const std::string& stick, store::Time now,
+                                                   const std::string& address) = 0;
   /// The four words of a pending till's key.
   [[nodiscard]] virtual std::string words_of(const store::Pending& pending) const = 0;
   /// The pending row says approved, and as which till; it was committed: hand the certificate out

@@ -39,8 +39,8 @@ struct Options {
   std::uint32_t entries_per_head = limits::entries_per_head;
   /// What open() does when the log does not fit its signed head. `go_on`: everything that is there
   /// is put aside into a folder "damaged-TIME", and the log goes on behind its last signed entry
-  /// with an entry that says so. Sticks must be usable in a shop whose log was damaged; the damage
-  /// stays visible in every later verification.
+  /// with an entry that says so. Sticks must be usable in a shop whose log was damaged; every
+  /// later verification warns of it.
   enum class Damage : std::uint8_t { refuse, go_on } damage = Damage::refuse;
   /// Called before every single change of a file, with the step's name: for tests that end the
   /// process there.

@@ -113,13 +113,28 @@ admin::Enrolment::Identity Desk::identity() const {
 }
 
 Result<admin::Enrolment::Ticket> Desk::issue_token(const std::string& till,
-                                                   const std::string& stick, store::Time time) {
+                                                   const std::string& stick, store::Time time,
+                                                   const std::string& address) {
+  std::string host = options_.host;
+  std::uint16_t port = options_.port != 0 ? options_.port : usb_->link_port();
+  if (!address.empty()) {
+    const auto asked = pairing::parse_line(address);
+    if (!asked || !asked->authority.empty() || address.find('/') != std::string::npos) {
+      return fail(ErrorCode::config, "'" + server::log::printable(address) +
+                                         "' is no address: write HOST or HOST:PORT");
+    }
+    // A port that is not named is the one that the server listens on, whatever the usual one is.
+    const std::size_t brackets = address.front() == '[' ? 2 : 0;
+    const bool port_named = address.size() > asked->host.size() + brackets;
+    if (port_named) port = asked->port;
+    host = asked->host;
+  }
   authority::NewToken token = authority::make_token(till, stick, time, options_.token_life);
   if (auto status = store_.remove_tokens_of(till); !status) return status.error();
   if (auto status = store_.put_token(token.row); !status) return status.error();
   pairing::Line line;
-  line.host = options_.host;
-  line.port = options_.port != 0 ? options_.port : usb_->link_port();
+  line.host = std::move(host);
+  line.port = port;
   line.authority.assign(authority_.digest().begin(),
                         authority_.digest().begin() + pairing::line_fingerprint_bytes);
   line.token = std::move(token.secret);

@@ -56,7 +56,7 @@ class Desk final : public admin::Enrolment {
 
   [[nodiscard]] Identity identity() const override;
   [[nodiscard]] Result<Ticket> issue_token(const std::string& till, const std::string& stick,
-                                           store::Time now) override;
+                                           store::Time now, const std::string& address) override;
   [[nodiscard]] std::string words_of(const store::Pending& pending) const override;
   void approved(const store::Pending& pending) override;
   void ignored(const store::Pending& pending) override;

@@ -19,6 +19,7 @@ Operations::Operations(transport::Loop& loop, admin::Administration& administrat
       monitoring_(administration),
       captures_(administration, loop),
       alerts_(loop, std::move(server_name)),
+      inspection_(loop, administration),
       loop_(loop),
       stopping_(loop) {}
 
@@ -36,6 +37,7 @@ void Operations::start(admin::Api& api, const server::Config& config) {
   api.add("/api/v1/capture",
           [this](const admin::Request& request) { return captures_.handle(request); });
   use(config);
+  inspection_.start();
 }
 
 void Operations::stop(std::function<void()> stopped) {

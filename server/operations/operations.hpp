@@ -8,6 +8,7 @@
 #include "server/admin/administration.hpp"
 #include "server/admin/api.hpp"
 #include "server/operations/alerts.hpp"
+#include "server/operations/audit_inspection.hpp"
 #include "server/operations/captures.hpp"
 #include "server/operations/monitoring.hpp"
 #include "server/usb/config.hpp"
@@ -43,6 +44,7 @@ class Operations {
   Monitoring monitoring_;
   Captures captures_;
   Alerts alerts_;
+  AuditInspection inspection_;
   server::Observers observers_;
   transport::Loop& loop_;
   transport::Timer stopping_;

@@ -96,9 +96,10 @@ function line(store, entry) {
 
 function report(result) {
   if (result.error) return h('div.problem', icon('error'), h('div', h('p', visible(result.error.message)), result.error.remedy && h('p.muted', visible(result.error.remedy))));
-  const findings = result.findings ?? [];
+  const findings = result.findings ?? [], warnings = result.warnings ?? [];
   return h('div', { class: `verdict ${result.intact ? 'good' : 'bad'}` }, icon(result.intact ? 'good' : 'error'),
     h('div', h('p.strong', result.intact ? t('audit.intact', { n: result.entries ?? 0, entries: number(result.entries ?? 0) }) : t('audit.damaged', { n: findings.length })),
       result.signed_at && h('p.muted', t('audit.signed', { entry: result.signed_to, time: fullTime(result.signed_at) })),
-      findings.length > 0 && h('ul', findings.map((finding) => h('li', { lang: 'en' }, finding.n ? `#${finding.n}: ` : '', visible(finding.what))))));
+      findings.length > 0 && h('ul', findings.map((finding) => h('li', { lang: 'en' }, finding.n ? `#${finding.n}: ` : '', visible(finding.what)))),
+      warnings.length > 0 && h('ul', warnings.map((warning) => h('li', { lang: 'en' }, visible(warning))))));
 }

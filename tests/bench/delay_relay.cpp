@@ -272,7 +272,7 @@ class Relay {
       if (std::exchange(listener_.seen, false)) accept_one();
       if (std::exchange(timer_.seen, false)) {
         std::uint64_t expirations = 0;
-        static_cast<void>(::read(timer_.fd.get(), &expirations, sizeof expirations));
+        (void)!::read(timer_.fd.get(), &expirations, sizeof expirations);
         armed_.reset();
       }
       move_on();

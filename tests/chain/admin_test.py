@@ -521,6 +521,82 @@ def test_shells_complete_what_is_typed(c):
             subprocess.run([shell, "-n"], input=text, text=True, check=True)
 
 
+def test_an_exported_file_and_a_copied_log_are_checked_without_a_server(c):
+    server = start(c)
+    command(c, "till", "add", "kasse-07", "--stick", SERIAL, "--address", "tse.example:4799", socket_path=server.socket)
+    exported = c.directory / "nachschau.jsonl"
+    command(c, "audit", "export", "-o", exported, socket_path=server.socket)
+    assert "Check it with: tillbridge audit verify FILE" in exported.read_text()
+    folder, key = c.directory / "tillbridged.state/audit", c.directory / "audit.pub"
+    key.write_bytes((folder / "audit.pub").read_bytes())
+    copy = c.directory / "copy"
+    shutil.copytree(folder, copy)
+    nobody = "/nonexistent/socket"
+    for what in (exported, copy):
+        assert "compare it with what the server shows" in command(c, "audit", "verify", what, socket_path=nobody)
+        assert "intact" in command(c, "audit", "verify", what, "--audit-key", key, socket_path=nobody)
+        check(c, what)
+    assert json.loads(command(c, "audit", "verify", exported, "--json", socket_path=nobody))["intact"] is True
+
+    good = exported.read_text()
+    exported.write_text(good.replace('"kind":"till_added"', '"kind":"till_removed"'))
+    said = command(c, "audit", "verify", exported, "--audit-key", key, socket_path=nobody, expect=1)
+    assert re.search(r"! nachschau\.jsonl:\d+: The chain breaks between entry \d+ and entry \d+", said), said
+    lines = (copy / "audit.jsonl").read_text().splitlines(keepends=True)
+    (copy / "audit.jsonl").write_text("".join(lines[:1] + ["nonsense\n"] + lines[2:]))
+    said = command(c, "audit", "verify", copy, socket_path=nobody, expect=1)
+    assert "! audit.jsonl:2: What stands in the place of entry 2 is no entry" in said, said
+    # One file of a log proves nothing; another server's key does not fit; what is no key is said to be none.
+    assert "Copy the whole folder" in command(c, "audit", "verify", folder / "audit.jsonl", socket_path=nobody, expect=1)
+    exported.write_text(good)
+    other = subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519"], check=True, stdout=subprocess.PIPE).stdout
+    key.write_bytes(subprocess.run(["openssl", "pkey", "-pubout"], input=other, check=True, stdout=subprocess.PIPE).stdout)
+    assert "another server" in command(c, "audit", "verify", exported, "--audit-key", key, socket_path=nobody, expect=1)
+    command(c, "audit", "verify", exported, "--audit-key", exported, socket_path=nobody, expect=USAGE)
+    command(c, "audit", "verify", "--audit-key", key, socket_path=server.socket, expect=USAGE)
+
+
+def test_a_log_that_was_put_aside_is_warned_of(c):
+    server = start(c)
+    command(c, "till", "add", "kasse-07", socket_path=server.socket)
+    server.stop()
+    folder = c.directory / "tillbridged.state/audit"
+    lines = (folder / "audit.jsonl").read_text().splitlines(keepends=True)
+    (folder / "audit.jsonl").write_text("".join(lines[:3]))
+    server = start(c)
+    server.wait_for(r"alarm: the audit log was found changed at the start of")
+    local = Web(path=server.socket)
+    assert [alarm["kind"] for alarm in local.do("GET", "/state")["alarms"]] == ["audit_damaged"]
+    said = command(c, "audit", "verify", socket_path=server.socket)
+    assert re.search(r"warning: damaged-\S+ holds .*Entr.* missing at the end.*\(audit\.jsonl\).*in order up to entry 3", said), said
+    assert "intact" in said
+    check(c, folder)
+    aside = next(folder.glob("damaged-*"))
+    aside.rename(c.directory / "taken-away")
+    assert "is not here" in command(c, "audit", "verify", socket_path=server.socket, expect=1)
+    server.wait_for(r"alarm: the audit log is not in order")
+
+
+def test_the_line_for_a_till_names_the_address_that_it_can_reach(c):
+    server = start(c)
+    line = re.search(r"tb1:(\S+?)/", command(c, "till", "add", "kasse-07", "--address", "tse.example", socket_path=server.socket)).group(1)
+    assert line == f"tse.example:{server.port}", line
+    line = re.search(r"tb1:(\S+?)/", command(c, "till", "token", "kasse-07", "--address", "[2001:db8::7]:4799", socket_path=server.socket)).group(1)
+    assert line == "[2001:db8::7]:4799", line
+    for wrong in ("two words", "host/x", "host:0", "host:"):
+        assert "HOST or HOST:PORT" in command(c, "till", "token", "kasse-07", "--address", wrong, socket_path=server.socket, expect=REFUSED)
+
+    # A machine that is replaced: its certificate is worth nothing from now on.
+    config = c.directory / "till" / "till.toml"
+    command(c, "pair", re.search(r"pair (\S+)", command(c, "till", "token", "kasse-07", "--address", "127.0.0.1", socket_path=server.socket)).group(1),
+            "--config", config)
+    command(c, "doctor", "--config", config)
+    printed = command(c, "till", "token", "kasse-07", "--replace", "--address", "127.0.0.1", socket_path=server.socket)
+    assert "revoked" in command(c, "doctor", "--config", config, expect=REFUSED)
+    command(c, "pair", re.search(r"pair (\S+)", printed).group(1), "--config", c.directory / "new" / "till.toml")
+    command(c, "doctor", "--config", c.directory / "new" / "till.toml")
+
+
 def check(c, what):
     """By a reader that has no line in common with the server."""
     subprocess.run(["/usr/bin/python3", chain.SOURCE / "tests/support/audit_verify.py", what, c.directory / "tillbridged.state/audit/audit.pub"],

@@ -29,7 +29,7 @@ def verdicts(terminal):
 
 
 def test_every_case(c):
-    results = c.build / "tests/conformance/over_rdp.jsonl"
+    results = c.build / "tests/conformance" / ("over_rdp.jsonl" if c.freerdp == 3 else f"over_rdp_freerdp{c.freerdp}.jsonl")
     results.parent.mkdir(parents=True, exist_ok=True)
     results.unlink(missing_ok=True)  # those of an earlier run say nothing about this one
     config = board(c)

@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import os
+import pwd
 import subprocess
 
 from cryptography import x509
@@ -84,6 +86,32 @@ def test_wrong_name(c):
     # A name that leads there, but that the server's certificate is not for.
     other = c.file("other.toml", till.read_text().replace('host = "localhost"', 'host = "127.0.0.1"\nname = "tse.example"'))
     failed(doctor(c, other, code=REFUSED), "tls", "not for tse.example")
+
+
+def test_what_the_cashiers_account_may_not_read(c):
+    server, till = a_server(c)
+    if os.geteuid() != 0:
+        report = doctor(c, till, code=OK)
+        assert report["findings"][0]["text"].endswith("as the account " + pwd.getpwuid(os.geteuid()).pw_name), report
+        return
+    assert "--user NAME" in doctor(c, till)["findings"][0]["text"]
+    c.directory.chmod(0o755)  # what follows is about the till's own files
+    pki = c.directory / "pki"
+    pki.chmod(0o755)
+    for file in pki.iterdir():
+        file.chmod(0o644)
+    till.chmod(0o644)
+    reachable = all(os.stat(folder).st_mode & 0o005 == 0o005 for folder in [*till.parents, *(c.build / "cli").parents])
+    if not reachable:
+        return failed(doctor(c, till, "--user", "nobody", code=USAGE), "configuration", "may not be read by the account nobody")
+    assert "as the account nobody" in doctor(c, till, "--user", "nobody")["findings"][0]["text"]
+    (pki / "kasse-01.key").chmod(0o600)
+    failed(doctor(c, till, "--user", "nobody", code=USAGE), "configuration", "kasse-01.key may not be read by the account nobody", "chown")
+    till.chmod(0o600)
+    failed(doctor(c, till, "--user", "nobody", code=USAGE), "configuration", "may not be read by the account nobody", "chmod 644")
+    ended = subprocess.run([c.build / "cli/tillbridge", "doctor", "--config", till, "--user", "no-such-account"], text=True, capture_output=True,
+                           timeout=60, env=c.environment())
+    assert ended.returncode == USAGE and "no account" in ended.stderr, ended
 
 
 def test_no_server_and_no_configuration(c):

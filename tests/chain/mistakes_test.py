@@ -30,6 +30,20 @@ def test_server_unreachable(c):
         goes_on(client)
 
 
+def test_plugin_of_the_other_generation_of_freerdp(c):
+    """Both are called libtillbridge-client.so, so they get mixed up."""
+    other = 5 - c.freerdp
+    if not (c.plugin(other) / "libtillbridge-client.so").exists():
+        print(f"    left out: there is no plugin for FreeRDP {other} in this build", flush=True)
+        return
+    c.certificates("kasse-01")
+    terminal = c.terminal("--sink", "probe", "--probe-stay")
+    client = c.client(terminal.port, c.till_config("kasse-01", 1), plugin_for=other)
+    client.wait_for(rf"libtillbridge-client.so is for FreeRDP {other}, and here runs FreeRDP {c.freerdp}\.\S+; install the one for")
+    terminal.wait_for("opened by user")
+    goes_on(client)
+
+
 def test_certificate_unknown(c):
     c.certificates("kasse-01")
     server = c.usb_server([STICK], [MAP])

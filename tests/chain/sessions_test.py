@@ -2,7 +2,7 @@
 
 import signal
 
-from chain_support import image, json_lines, main
+from chain_support import Wire, image, json_lines, main
 
 STICK = {"kind": "mass-storage", "serial": "5A2F00000001"}
 MAP = {"stick": "1209:0001:5A2F00000001", "till": "kasse-01"}
@@ -19,7 +19,7 @@ def test_the_till_comes_back_after_a_crash(c):
     server, terminal, config = start(c, "--probe-stay", "--probe-read", "0:2048")
     mark = 0
     for round_number in range(5):
-        client = c.client(terminal.port, config, name=f"xfreerdp3-{round_number}")
+        client = c.client(terminal.port, config, name=f"client-{round_number}")
         terminal.wait_for('"event":"probe".*good', after=mark)
         mark = terminal.mark()
         client.kill()
@@ -35,8 +35,26 @@ def test_the_session_is_closed_in_the_middle_of_transfers(c):
     terminal.kill()
     client.wait()
     second = c.terminal("--sink", "probe", "--json", "--exit-after-session", "1", "--probe-read", "0:2048", name="terminal-2")
-    c.client(second.port, config, name="xfreerdp3-2")
+    c.client(second.port, config, name="client-2")
     assert second.wait() == 0, second.text()
+
+
+def test_the_client_reconnects_by_itself(c):
+    """The network between thin client and terminal server breaks: the same client comes back, loads the plugin anew, and has its
+    stick again. Three times, since what is left behind adds up."""
+    server, terminal, config = start(c, "--probe-stay", "--probe-read", "0:2048")
+    wire = Wire(terminal.port)
+    try:
+        client = c.client(wire.port, config, arguments=["+auto-reconnect"])
+        terminal.wait_for('"event":"probe".*good')
+        for _ in range(3):
+            mark = terminal.mark()
+            wire.cut()
+            terminal.wait_for('"event":"probe".*good', after=mark)
+        assert client.process.poll() is None
+        assert sum("lease begun" in line for line in server.lines) == 4, server.text()
+    finally:
+        wire.close()
 
 
 def test_the_usb_server_is_stopped(c):

@@ -54,6 +54,11 @@ def check_folder(folder, key):
     if not signed(key, head["signature"], "tillbridge audit head 1", head["n"], head["hash"], head["time"]):
         findings.append("head.json: wrong signature")
     n, hash_, met = 0, "0" * 64, head["n"] == 0
+    begin = read_entry(open(os.path.join(folder, (older + ["audit.jsonl"])[0]), "rb").readline().rstrip(b"\n"))
+    if begin and begin[0]["kind"] == "log_damaged":  # it goes on behind what was put aside
+        n, hash_ = begin[0]["n"] - 1, begin[0]["prev"]
+        if not os.path.isdir(os.path.join(folder, begin[0]["details"]["file"])):
+            findings.append(f"{begin[0]['details']['file']} is not here")
     for name in older + ["audit.jsonl"]:
         for line in open(os.path.join(folder, name), "rb").read().split(b"\n")[:-1]:
             n += 1

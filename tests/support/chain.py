@@ -1,5 +1,5 @@
 """Runs the real programs of the chain for tests and for the demo: tillbridged, tillbridge-terminal, and a real xfreerdp3
-with the plugin under Xvfb. Works on this machine and inside the QEMU guest alike.
+(or FreeRDP 2's xfreerdp) with the plugin under Xvfb. Works on this machine and inside the QEMU guest alike.
 
 Nothing here sleeps to wait for something: a test waits for a line that a program prints, or for a program to end.
 Every program started here is ended here, by its process id.
@@ -20,6 +20,10 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 # How long anything may be waited for. It says that something hangs, not how fast it should be: a test machine may do other
 # things for half a minute.
 PATIENCE_S = 150
+
+
+# Of each generation of FreeRDP: its client, its package for pkg-config and folder of add-ins, and where a build has the plugin for it.
+FREERDP = {3: ("xfreerdp3", "freerdp3", "plugin"), 2: ("xfreerdp", "freerdp2", "plugin/freerdp2")}
 
 
 class Program:
@@ -113,11 +117,12 @@ SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSa
 
 
 class Chain:
-    """The programs of one test, in a directory of their own; ends them all when left."""
+    """The programs of one test, in a directory of their own; ends them all when left. `freerdp`: the generation of its clients."""
 
-    def __init__(self, build, log=None, directory=None):
+    def __init__(self, build, log=None, directory=None, freerdp=3):
         self.build = pathlib.Path(build)
         self.log = log
+        self.freerdp = freerdp
         self._temporary = None if directory else tempfile.TemporaryDirectory(prefix="tillbridge-")
         self.directory = pathlib.Path(directory or self._temporary.name)
         self.programs = []
@@ -240,25 +245,30 @@ authority = "{pki}/authority.crt"
             self.programs.insert(0, _Ended(process))
         return self.display, self.directory / "Xauthority"
 
-    def client(self, port, config=None, arguments=(), name="xfreerdp3", user="kasse", prefix=()):
+    def client(self, port, config=None, arguments=(), name=None, user="kasse", prefix=(), plugin_for=None):
         """A real xfreerdp3 connected to the terminal server; with `config`, it loads the plugin of this build. `prefix`:
-        a command that starts it, such as env."""
+        a command that starts it, such as env. `plugin_for`: the plugin of another generation than the client's."""
+        program, package, _ = FREERDP[self.freerdp]
         display, authority = self.x_display()
         environment = self.environment(preload=True)
         environment.update(DISPLAY=display, XAUTHORITY=str(authority), HOME=str(self.directory))
-        command = [*prefix, "xfreerdp3", f"/v:127.0.0.1:{port}", f"/u:{user}", "/p:none", "/sec:tls", "/cert:ignore", "/size:640x480",
+        command = [*prefix, program, f"/v:127.0.0.1:{port}", f"/u:{user}", "/p:none", "/sec:tls", "/cert:ignore", "/size:640x480",
                    "/log-level:WARN", "-clipboard", *arguments]
         if config:
             command.append(f"/dvc:tillbridge,config:{config}")
-        return self.start(name, self.with_plugin(command), environment)
+        return self.start(name or program, self.with_plugin(command, package, self.plugin(plugin_for or self.freerdp)), environment)
 
-    def with_plugin(self, command):
+    def plugin(self, generation):
+        """The folder of this build's plugin for that generation of FreeRDP, whether it is there or not."""
+        return self.build / FREERDP[generation][2]
+
+    def with_plugin(self, command, package, plugin):
         """FreeRDP loads add-ins from one fixed folder: mount this build's plugin over it, seen by this command only."""
-        addins = pathlib.Path(subprocess.run(["pkg-config", "--variable=libdir", "freerdp3"], check=True, text=True,
-                                             stdout=subprocess.PIPE).stdout.strip()) / "freerdp3"
+        addins = pathlib.Path(subprocess.run(["pkg-config", "--variable=libdir", package], check=True, text=True,
+                                             stdout=subprocess.PIPE).stdout.strip()) / package
         if not addins.is_dir():
             raise AssertionError(f"{addins} is missing; packaging/setup makes it")
-        return [*mounted(self.build / "plugin", addins),
+        return [*mounted(plugin, addins),
                 "sh", "-c", 'if [ -n "$TILLBRIDGE_PRELOAD" ]; then export LD_PRELOAD="$TILLBRIDGE_PRELOAD"; fi; exec "$@"', "sh", *command]
 
 

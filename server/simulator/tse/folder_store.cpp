@@ -205,7 +205,7 @@ Status FolderStore::commit(const std::string& state, ByteView appended) {
     const std::string name = log_file_name(kept_.log_generation);
     if (auto status = write_durably(log_, kept_.log_bytes, appended, name); !status) {
       // Only tidiness: what lies behind log_bytes counts for nothing.
-      static_cast<void>(::ftruncate(log_.descriptor(), static_cast<off_t>(kept_.log_bytes)));
+      (void)!::ftruncate(log_.descriptor(), static_cast<off_t>(kept_.log_bytes));
       return status;
     }
   }

@@ -5,7 +5,8 @@
 namespace tillbridge::admin::test {
 
 Result<Enrolment::Ticket> FakeEnrolment::issue_token(const std::string& till,
-                                                     const std::string& stick, store::Time now) {
+                                                     const std::string& stick, store::Time now,
+                                                     const std::string& address) {
   store::Token token;
   token.hash[0] = ++count_;
   token.till = till;
@@ -14,7 +15,8 @@ Result<Enrolment::Ticket> FakeEnrolment::issue_token(const std::string& till,
   token.expires = now + std::chrono::minutes(15);
   if (auto status = store_.remove_tokens_of(till); !status) return status.error();
   if (auto status = store_.put_token(token); !status) return status.error();
-  return Ticket{"tillbridge pair tb1:" + std::to_string(count_), "<svg/>", "tb1", token.expires};
+  return Ticket{"tillbridge pair tb1:" + address + std::to_string(count_), "<svg/>", "tb1",
+                token.expires};
 }
 
 void AdminTest::start(const std::string& tables, const std::string& sticks) {

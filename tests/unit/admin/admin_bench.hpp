@@ -31,7 +31,7 @@ class FakeEnrolment final : public Enrolment {
   explicit FakeEnrolment(store::Store& store) : store_(store) {}
   [[nodiscard]] Identity identity() const override { return {"AB12", "apple bear cat dog"}; }
   [[nodiscard]] Result<Ticket> issue_token(const std::string& till, const std::string& stick,
-                                           store::Time now) override;
+                                           store::Time now, const std::string& address) override;
   [[nodiscard]] std::string words_of(const store::Pending&) const override { return "w x y z"; }
   void approved(const store::Pending& pending) override { approvals.push_back(pending.till); }
   void ignored(const store::Pending&) override { ++ignorals; }

@@ -363,11 +363,60 @@ TEST_F(Log, DamageIsRefusedOrPutAsideAsTheOptionSays) {
     EXPECT_EQ(lines[1].entry.kind, Kind::log_damaged);
     EXPECT_TRUE(std::filesystem::is_directory(folder_.file("damaged-20261123T040516Z")));
     { const AuditLog log = open(12); }
+    // What goes on is in order, and what was put aside is named until the end of days.
     const Report report = check();
-    EXPECT_EQ(report.intact(), damage.next == 1) << damage.file << "\n" << findings(report);
-    EXPECT_THAT(report.notes, ::testing::Contains(HasSubstr("damaged-")));
+    EXPECT_TRUE(report.intact()) << damage.file << "\n" << findings(report);
+    EXPECT_THAT(report.warnings, ElementsAre(HasSubstr("damaged-20261123T040516Z holds")));
+    EXPECT_EQ(report.damaged_at, at(10));
+    EXPECT_EQ(report.entries + report.first - 1, damage.next + 1) << damage.file;
+    // Who takes it away has taken entries away.
     std::filesystem::remove_all(folder_.file("damaged-20261123T040516Z"));
+    EXPECT_THAT(findings(check()), HasSubstr("is not here"));
   }
+}
+
+TEST_F(Log, WhatWasPutAsideIsNamedWithItsFileItsLineAndHowFarItIsInOrder) {
+  Head kept;
+  {
+    AuditLog log = open();
+    for (int i = 0; i < 3; ++i) must(log.record(lease_begun(), at(i), AuditLog::Sign::now));
+    kept = log.head();
+    for (int i = 3; i < 5; ++i) must(log.record(lease_begun(), at(i)));
+  }
+  std::string content = folder_.read("audit.jsonl");
+  folder_.write("audit.jsonl", content.substr(0, content.find("\n{\"n\":5") + 1) + "nonsense\n");
+  { const AuditLog log = open(10, {.damage = Options::Damage::go_on}); }
+  Report report = check(kept);  // it is about what was put aside, and fits that
+  EXPECT_TRUE(report.intact()) << findings(report);
+  ASSERT_EQ(report.warnings.size(), 1U);
+  EXPECT_THAT(report.warnings[0],
+              AllOf(HasSubstr("What stands in the place of entry 5 is no entry"),
+                    HasSubstr("(audit.jsonl, line 5)"),
+                    HasSubstr("in order up to entry 4 of 2026-11-23T04:05:08")));
+  Head foreign = kept;
+  {
+    LogFolder other;
+    AuditLog log = must(AuditLog::open(other.path(), at(0)));
+    foreign = log.head();
+  }
+  EXPECT_THAT(findings(check(foreign)), HasSubstr("not signed with this key"));
+
+  // A second time: the first one is still named, and still missed.
+  content = folder_.read("audit.jsonl");
+  folder_.write("audit.jsonl", content + "more nonsense\nand more\n");
+  { const AuditLog log = open(20, {.damage = Options::Damage::go_on}); }
+  report = check(kept);
+  EXPECT_TRUE(report.intact()) << findings(report);
+  EXPECT_EQ(report.warnings.size(), 2U);
+  EXPECT_EQ(report.damaged_at, at(20));
+  std::filesystem::remove_all(folder_.file("damaged-20261123T040516Z"));
+  EXPECT_THAT(findings(check()), HasSubstr("put aside into damaged-20261123T040516Z"));
+
+  // The entry that lets a log begin later counts as what it is: chained and signed.
+  content = folder_.read("audit.jsonl");
+  content.replace(content.find("damaged-2026112"), 15, "damaged-2026113");
+  folder_.write("audit.jsonl", content);
+  EXPECT_THAT(findings(check()), HasSubstr("is not the one that the signed head was signed for"));
 }
 
 // The beginning is not looked at when a log is opened, since it may be large and old; it is found

@@ -192,7 +192,41 @@ TEST_F(Tampering, ALogThatWasWrittenAnewDoesNotFitAHeadThatWasKept) {
   {
     AuditLog log = must(AuditLog::open(folder_.path(), at(0), {.damage = Options::Damage::go_on}));
   }
-  EXPECT_THAT(check(kept), Not(::testing::IsEmpty()));
+  // That one was cut, not written anew: what was put aside is told of, and the head still fits.
+  const Report report = must(verify(folder_.path(), key_, kept));
+  EXPECT_TRUE(report.intact()) << findings(report);
+  EXPECT_THAT(report.warnings, ::testing::ElementsAre(HasSubstr("Entries 2 to 4 are missing")));
+}
+
+TEST_F(Tampering, AFindingNamesTheLineOfItsFile) {
+  auto lines = lines_of(folder_.read("audit.jsonl"));
+  lines[1] = "nonsense";
+  folder_.write("audit.jsonl", joined(lines));
+  Report report = must(verify(folder_.path(), key_));
+  ASSERT_FALSE(report.findings.empty());
+  EXPECT_EQ(report.findings[0].file, "audit.jsonl");
+  EXPECT_EQ(report.findings[0].line, 2U);
+  lines = lines_of(export_);
+  std::size_t changed = 0;
+  while (lines.at(changed).find("{\"n\":2,") != 0) ++changed;
+  lines[changed].replace(lines[changed].find("kasse-07"), 8, "kasse-x7");
+  folder_.write("export", joined(lines));
+  report = must(verify(folder_.file("export"), key_));
+  ASSERT_FALSE(report.findings.empty());
+  // The change shows where the next one does not fit any more, or at the end.
+  EXPECT_THAT(report.findings[0].line, ::testing::AnyOf(0U, ::testing::Ge(changed + 1)));
+}
+
+TEST_F(Tampering, TheKeyThatAFileNamesIsTold) {
+  folder_.write("export", export_);
+  EXPECT_EQ(must(key_within(folder_.file("export"))), key_);
+  EXPECT_EQ(must(key_within(folder_.path())), key_);
+  EXPECT_THAT(key_within(folder_.file("audit.jsonl")).error().message,
+              HasSubstr("Copy the whole folder"));
+  EXPECT_THAT(verify(folder_.file("audit.jsonl"), key_).error().message,
+              HasSubstr("Copy the whole folder"));
+  folder_.write("export", "hello\n");
+  EXPECT_THAT(key_within(folder_.file("export")).error().message, HasSubstr("tillbridge exported"));
 }
 
 TEST_F(Tampering, AnExportHoldsTheSticksEntriesAndTheProof) {

@@ -154,6 +154,56 @@ TEST_F(MetricsTest, HealthIsTheServersOwn) {
   EXPECT_THAT(page(), HasSubstr("tillbridge_alarms{kind=\"stick_gone\"} 1\n"));
 }
 
+// Found by looking through all of it, not by opening it: the change is in an old entry.
+TEST_F(MetricsTest, ALogThatWasChangedIsAnAlarmUntilItIsInOrderAgain) {
+  begin();
+  const auto file = audit_->folder() / "audit.jsonl";
+  const auto content = [&] {
+    std::ifstream stream(file, std::ios::binary);
+    return std::string((std::istreambuf_iterator<char>(stream)), {});
+  };
+  const auto alarm = [&]() -> Json { return find("alarms", "audit_damaged:"); };
+  AuditInspection inspection(bench_.loop, *admin_);
+  const std::string changed_word = "\"kind\":\"server_started\"";
+  // Only entries of before are touched: what the server appends meanwhile stays as it is.
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  const auto place = static_cast<std::streamoff>(content().find(changed_word));
+  stream.seekp(place);
+  stream << "\"kind\":\"server_stopped\"" << std::flush;
+  inspection.start(std::chrono::milliseconds(5));
+  ASSERT_TRUE(until([&] { return !alarm().is_null(); }));
+  EXPECT_THAT(alarm().at("text").get<std::string>(), HasSubstr("audit.jsonl:3: The chain breaks"));
+  EXPECT_THAT(page(), HasSubstr("tillbridge_alarms{kind=\"audit_damaged\"} 1\n"));
+
+  stream.seekp(place);
+  stream << changed_word << std::flush;
+  ASSERT_TRUE(until([&] { return alarm().is_null(); }));
+
+  // Who asks for a check hears of it, and so does the alarm.
+  stream.seekp(place);
+  stream << "\"kind\":\"server_stopped\"" << std::flush;
+  ASSERT_FALSE(good("GET", "/audit/verify").at("intact").get<bool>());
+  ASSERT_TRUE(until([&] { return !alarm().is_null(); }));
+  stream.seekp(place);
+  stream << changed_word << std::flush;
+  ASSERT_TRUE(until([&] { return alarm().is_null(); }));
+}
+
+TEST_F(MetricsTest, ALogThatWasPutAsideIsAnAlarmThoughWhatGoesOnIsInOrder) {
+  begin();
+  audit::Report report;
+  report.damaged_at = std::chrono::system_clock::now() - std::chrono::hours(24 * 6);
+  admin_->audit_check_heard()(report);
+  ASSERT_TRUE(until([&] { return !find("alarms", "audit_damaged:").is_null(); }));
+  report.damaged_at = std::chrono::system_clock::now() - std::chrono::hours(24 * 8);
+  admin_->audit_check_heard()(report);
+  ASSERT_TRUE(until([&] { return find("alarms", "audit_damaged:").is_null(); }));
+  // A check that could not be made says nothing.
+  admin_->audit_check_heard()(fail(ErrorCode::io, "the disk is away"));
+  settle();
+  EXPECT_TRUE(find("alarms", "audit_damaged:").is_null());
+}
+
 TEST_F(MetricsTest, AlarmsReachTheHooks) {
   const server::test::TemporaryFolder folder;
   const std::string file = (folder / "told").string();

@@ -1,14 +1,29 @@
 #include "tests/unit/plugin/fake_freerdp.hpp"
 
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
 #include <utility>
 
-#include <freerdp/settings.h>
 #include <winpr/stream.h>
 
 extern "C" UINT VCAPITYPE DVCPluginEntry(IDRDYNVC_ENTRY_POINTS* entry_points);
 
 namespace tillbridge::plugin::test {
+namespace {
+
+// What the generations behave like differently; plugin/freerdp/generation.hpp lists it.
+constexpr bool table_locked_at_every_close = freerdp_generation == 2;
+constexpr bool first_listener_counts = freerdp_generation == 2;
+
+/// The same members return other types in each.
+template <typename Member>
+using ResultOf = std::invoke_result_t<Member, IDRDYNVC_ENTRY_POINTS*>;
+using PluginData = ResultOf<decltype(IDRDYNVC_ENTRY_POINTS::GetPluginData)>;
+using Settings = ResultOf<decltype(IDRDYNVC_ENTRY_POINTS::GetRdpSettings)>;
+
+}  // namespace
 
 FakeFreeRdp::FakeFreeRdp(std::vector<std::string> arguments, Hooks hooks)
     : hooks_(std::move(hooks)),
@@ -35,18 +50,22 @@ FakeFreeRdp::FakeFreeRdp(std::vector<std::string> arguments, Hooks hooks)
     IWTSPlugin* plugin = me.plugins_[static_cast<std::size_t>(found - me.names_.begin())];
     return plugin == nullptr ? &somebody : plugin;
   };
-  entry_.GetPluginData = [](IDRDYNVC_ENTRY_POINTS* entry) -> const ADDIN_ARGV* {
+  entry_.GetPluginData = [](IDRDYNVC_ENTRY_POINTS* entry) -> PluginData {
     return &static_cast<EntryPoints*>(entry)->owner->argument_table_;
   };
-  entry_.GetRdpSettings = [](IDRDYNVC_ENTRY_POINTS* entry) {
+  entry_.GetRdpSettings = [](IDRDYNVC_ENTRY_POINTS* entry) -> Settings {
     return static_cast<EntryPoints*>(entry)->owner->settings_;
   };
 
   manager_.owner = this;
   manager_.CreateListener = [](IWTSVirtualChannelManager* manager, const char* name, ULONG,
                                IWTSListenerCallback* callback, IWTSListener** listener) -> UINT {
-    static_cast<Manager*>(manager)->owner->listeners_[name] =
-        callback;  // replaces, as FreeRDP does
+    auto& listeners = static_cast<Manager*>(manager)->owner->listeners_;
+    if (first_listener_counts) {
+      listeners.emplace(name, callback);
+    } else {
+      listeners[name] = callback;
+    }
     if (listener != nullptr) *listener = nullptr;
     return CHANNEL_RC_OK;
   };
@@ -56,6 +75,15 @@ FakeFreeRdp::~FakeFreeRdp() {
   disconnect();
   hooks_.gone();
   freerdp_settings_free(settings_);
+}
+
+void FakeFreeRdp::add_dynamic_channel(const char* name) {
+  // Freed with the settings, by free().
+  auto* arguments = static_cast<ADDIN_ARGV*>(std::calloc(1, sizeof(ADDIN_ARGV)));
+  arguments->argv = static_cast<char**>(std::calloc(1, sizeof(char*)));
+  arguments->argv[0] = strdup(name);
+  arguments->argc = 1;
+  freerdp_dynamic_channel_collection_add(settings_, arguments);
 }
 
 UINT FakeFreeRdp::connect() {
@@ -137,7 +165,7 @@ void FakeFreeRdp::create(const std::string& name, std::function<void(std::uint32
     auto* channel = new Channel;
     channel->owner = this;
     channel->table.Write = write;
-    channel->table.Close = close_by_plugin;
+    channel->table.Close = close;
     {
       const std::lock_guard state(state_);
       channel->id = ++last_id_;
@@ -234,6 +262,8 @@ void FakeFreeRdp::remove(std::uint32_t id, Channel* channel) {
 }
 
 void FakeFreeRdp::close_channel(Channel* channel) {
+  std::unique_lock table(table_, std::defer_lock);
+  if (table_locked_at_every_close) table.lock();
   IWTSVirtualChannelCallback* callback = nullptr;
   {
     const std::lock_guard state(state_);
@@ -241,6 +271,7 @@ void FakeFreeRdp::close_channel(Channel* channel) {
     callback = std::exchange(channel->callback, nullptr);
   }
   const std::uint32_t id = channel->id;
+  ++closes_begun;
   (void)callback->OnClose(callback);
   {
     const std::lock_guard state(state_);
@@ -250,43 +281,51 @@ void FakeFreeRdp::close_channel(Channel* channel) {
   remove(id, channel);
 }
 
+FakeFreeRdp::Channel* FakeFreeRdp::alive(IWTSVirtualChannel* table) {
+  const std::lock_guard state(state_);
+  // A channel that is being closed still takes what it gets, until OnClose returned.
+  auto* channel = reinterpret_cast<Channel*>(table);  // its first member, as in FreeRDP
+  if (alive_.count(table) != 0 && !channel->over) {
+    ++channel->references;
+    return channel;
+  }
+  ++misuses;
+  return nullptr;
+}
+
 UINT FakeFreeRdp::write(IWTSVirtualChannel* table, ULONG size, const BYTE* buffer,
                         void* /*reserved*/) {
-  auto* channel = reinterpret_cast<Channel*>(table);  // its first member, as in FreeRDP
-  FakeFreeRdp& me = *channel->owner;
-  std::uint32_t id = 0;
-  {
-    const std::lock_guard state(me.state_);
-    // A channel that is being closed still takes what it gets, until OnClose returned.
-    if (me.alive_.count(table) == 0 || channel->over) {
-      ++me.misuses;
-      return CHANNEL_RC_BAD_CHANNEL;
-    }
-    id = channel->id;
+  FakeFreeRdp& me = *reinterpret_cast<Channel*>(table)->owner;
+  Channel* channel = me.alive(table);
+  if (channel == nullptr) return CHANNEL_RC_BAD_CHANNEL;
+  if (size != 0) {
+    me.hooks_.written(channel->id, Bytes(buffer, buffer + size));
+  } else if (closed_by_empty_write) {
+    me.close_by_plugin(channel);
+  } else {
+    ++me.misuses;  // 3 would close as well: nobody means that
   }
-  if (size == 0) {
-    ++me.misuses;  // FreeRDP would close the channel
-    return CHANNEL_RC_OK;
+  me.drop(channel);
+  return size != 0 ? CHANNEL_RC_OK : CHANNEL_RC_BAD_INIT_HANDLE;
+}
+
+UINT FakeFreeRdp::close(IWTSVirtualChannel* table) {
+  FakeFreeRdp& me = *reinterpret_cast<Channel*>(table)->owner;
+  Channel* channel = me.alive(table);
+  if (channel == nullptr) return CHANNEL_RC_BAD_CHANNEL;
+  if (closed_by_empty_write) {
+    ++me.misuses;  // it does nothing there
+  } else {
+    me.close_by_plugin(channel);
   }
-  me.hooks_.written(id, Bytes(buffer, buffer + size));
+  me.drop(channel);
   return CHANNEL_RC_OK;
 }
 
-UINT FakeFreeRdp::close_by_plugin(IWTSVirtualChannel* table) {
-  auto* channel = reinterpret_cast<Channel*>(table);
-  FakeFreeRdp& me = *channel->owner;
-  {
-    const std::lock_guard state(me.state_);
-    if (me.alive_.count(table) == 0 || channel->over) {
-      ++me.misuses;
-      return CHANNEL_RC_BAD_CHANNEL;
-    }
-    ++channel->references;
-  }
-  ++me.closed_by_plugin;
-  me.close_channel(channel);
-  me.drop(channel);
-  return CHANNEL_RC_OK;
+void FakeFreeRdp::close_by_plugin(Channel* channel) {
+  ++closed_by_plugin;
+  if (hooks_.plugin_closes) hooks_.plugin_closes(channel->id);
+  close_channel(channel);
 }
 
 }  // namespace tillbridge::plugin::test

@@ -1,5 +1,5 @@
 // FreeRDP's dynamic channels for tests: its C tables, its threads and its rules of who frees what,
-// as of 3.10.
+// as of 2.11 or 3.10, whichever this is built for.
 #pragma once
 
 #include <atomic>
@@ -15,9 +15,8 @@
 #include <thread>
 #include <vector>
 
-#include <freerdp/dvc.h>
-
 #include "channel/bytes/reader.hpp"
+#include "plugin/freerdp/generation.hpp"
 
 namespace tillbridge::plugin::test {
 
@@ -26,13 +25,15 @@ namespace tillbridge::plugin::test {
 /// off there, in order.
 ///
 /// It is as strict as FreeRDP is careless: a channel is freed right after OnClose returned, and a
-/// call on a freed one is counted in `misuses` (and a report of AddressSanitizer). Where FreeRDP's
-/// own Close() races with its receive thread, this one locks: the plugin is on trial here.
+/// call on a freed one is counted in `misuses` (and a report of AddressSanitizer). Where a close by
+/// the plugin races with FreeRDP's own receive thread, this one locks: the plugin is on trial here.
 class FakeFreeRdp {
  public:
   struct Hooks {
     std::function<void(std::uint32_t channel, Bytes)> written;  ///< by the plugin; on its thread
     std::function<void(std::uint32_t channel)> closed;  ///< by the plugin; on whichever thread
+    /// The plugin closes a channel; on its thread, before anything else comes of it.
+    std::function<void(std::uint32_t channel)> plugin_closes{};
     std::function<void()> gone;  ///< by the destructor; returns when nobody calls this any more
   };
 
@@ -60,6 +61,8 @@ class FakeFreeRdp {
   [[nodiscard]] std::size_t open_channels();
   [[nodiscard]] int plugins() const { return static_cast<int>(plugins_.size()); }
   [[nodiscard]] rdpSettings* settings() const { return settings_; }
+  /// As /dvc:NAME or FreeRDP's own options do it.
+  void add_dynamic_channel(const char* name);
   /// As if another plugin had registered under this name before.
   void pretend_loaded(const std::string& name) {
     names_.push_back(name);
@@ -67,8 +70,9 @@ class FakeFreeRdp {
   }
 
   std::atomic<int> misuses = 0;
+  std::atomic<int> closes_begun = 0;      ///< calls of OnClose
   std::atomic<int> closed_by_error = 0;   ///< OnDataReceived returned an error
-  std::atomic<int> closed_by_plugin = 0;  ///< the plugin called Close()
+  std::atomic<int> closed_by_plugin = 0;  ///< the plugin called what closes in this generation
 
  private:
   struct Channel {
@@ -87,9 +91,11 @@ class FakeFreeRdp {
   void drop(Channel* channel);
   void remove(std::uint32_t id, Channel* channel);
   void close_channel(Channel* channel);
+  void close_by_plugin(Channel* channel);
+  [[nodiscard]] Channel* alive(IWTSVirtualChannel* table);
 
   static UINT write(IWTSVirtualChannel* channel, ULONG size, const BYTE* buffer, void* reserved);
-  static UINT close_by_plugin(IWTSVirtualChannel* channel);
+  static UINT close(IWTSVirtualChannel* channel);
 
   struct EntryPoints : IDRDYNVC_ENTRY_POINTS {
     FakeFreeRdp* owner;
@@ -109,8 +115,8 @@ class FakeFreeRdp {
   std::vector<IWTSPlugin*> plugins_;
   std::map<std::string, IWTSListenerCallback*> listeners_;
 
-  /// As FreeRDP's: taken to look up and to remove a channel, held while OnClose is called at the
-  /// end of a connection, and not taken by Write().
+  /// As FreeRDP's: taken to look up and to remove a channel, held while OnClose is called (by 3
+  /// only at the end of a connection), and not taken by Write() of something.
   std::recursive_mutex table_;
   std::mutex state_;  ///< the four below; never held while the plugin is called
   std::map<std::uint32_t, Channel*> channels_;

@@ -15,13 +15,13 @@
 #include <utility>
 #include <vector>
 
-#include <freerdp/settings.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <winpr/wlog.h>
 
 #include "channel/bytes/limits.hpp"
-#include "plugin/freerdp_log.hpp"
+#include "plugin/freerdp/dvc_channel.hpp"
+#include "plugin/freerdp/freerdp_log.hpp"
 #include "plugin/worker.hpp"
 #include "tests/unit/plugin/certificates.hpp"
 #include "tests/unit/plugin/fake_freerdp.hpp"
@@ -366,6 +366,39 @@ TEST_F(FreeRdpTest, RetractedDeviceAndClosedChannelMeet) {
   EXPECT_EQ(freerdp.closed_by_plugin, 0) << "the terminal server's close came first";
 }
 
+// FreeRDP's thread frees the channel as soon as OnClose returns, while ours is on its way into it.
+// In FreeRDP 2 each of them waits for the other then: ours for the table of channels.
+TEST_F(FreeRdpTest, BothCloseAChannelInTheSameInstant) {
+  auto hooks = world_.hooks();
+  FakeFreeRdp* terminal_server = nullptr;
+  hooks.plugin_closes = [&](std::uint32_t channel) {
+    terminal_server->close(channel);
+    while (terminal_server->closes_begun == 0) std::this_thread::yield();
+  };
+  FakeFreeRdp freerdp({configuration(world_.port())}, std::move(hooks));
+  terminal_server = &freerdp;
+  ASSERT_EQ(freerdp.connect(), static_cast<UINT>(CHANNEL_RC_OK));
+  world_.session(&freerdp);
+  start_terminal();
+  ASSERT_TRUE(until_present(1));
+  const auto unplug = [this] {
+    world_.server().revoke(1, "", true);
+    return 0;
+  };
+  world_.ask(unplug);
+  ASSERT_TRUE(until_present(0));
+  freerdp.settle();
+  EXPECT_EQ(freerdp.closed_by_plugin, 1);
+  EXPECT_EQ(freerdp.closes_begun, 1);
+  EXPECT_EQ(freerdp.misuses, 0);
+  EXPECT_EQ(freerdp.open_channels(), 1U);
+  world_.ask([&] {
+    world_.server().grant(1);
+    return 0;
+  });
+  EXPECT_TRUE(until_present(1)) << "the session goes on";
+}
+
 // Every moment at which a connection may end, with the other two ends acting in the same instant.
 // Seeded; what the threads make of it differs from run to run, and none of it may be wrong.
 TEST_F(FreeRdpTest, ReconnectStorm) {
@@ -440,6 +473,15 @@ TEST_F(FreeRdpTest, ManyChannelsInOddOrder) {
   EXPECT_EQ(freerdp.misuses, 0);
 }
 
+TEST_F(FreeRdpTest, LogSaysWhichVersionsMet) {
+  FakeFreeRdp freerdp({configuration(world_.port())}, world_.hooks());
+  ASSERT_EQ(freerdp.connect(), static_cast<UINT>(CHANNEL_RC_OK));
+  EXPECT_EQ(log_.count("tillbridge " TILLBRIDGE_VERSION " in FreeRDP " +
+                       std::string(freerdp_get_version_string()) +
+                       " (built with " FREERDP_VERSION_FULL ")"),
+            1);
+}
+
 TEST_F(FreeRdpTest, WrongConfigurationLeavesTheRdpSessionAlone) {
   std::ofstream(file_) << "[server]\nhots = \"tse.example\"\n";
   FakeFreeRdp freerdp({"config:" + file_}, world_.hooks());
@@ -464,8 +506,7 @@ TEST_F(FreeRdpTest, ErrorIsOnStderrWhereTheLogLevelWouldHideIt) {
 
 TEST_F(FreeRdpTest, OwnUsbRedirectionOnTheCommandLineKeepsUsOut) {
   FakeFreeRdp freerdp({configuration(world_.port())}, world_.hooks());
-  const char* arguments[] = {"urbdrc", "id:1209:0001"};
-  freerdp_dynamic_channel_collection_add(freerdp.settings(), freerdp_addin_argv_new(2, arguments));
+  freerdp.add_dynamic_channel("urbdrc");
   EXPECT_EQ(freerdp.connect(), static_cast<UINT>(CHANNEL_RC_OK));
   EXPECT_FALSE(freerdp.has_listener("URBDRC"));
   EXPECT_EQ(log_.count("FreeRDP's own USB redirection (option /usb) is on"), 1);

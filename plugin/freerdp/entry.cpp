@@ -1,6 +1,7 @@
 // DVCPluginEntry: where FreeRDP comes in, once for each RDP connection.
 //
-//   xfreerdp3 /v:HOST ... /dvc:tillbridge[,server:HOST[:PORT]][,config:FILE]
+//   xfreerdp3 /v:HOST ... /dvc:tillbridge[,server:HOST[:PORT]][,config:FILE]     (xfreerdp: FreeRDP
+//   2)
 //
 // Whatever is wrong with our configuration or with the USB server, the RDP session itself must open
 // and work: this returns success always, and says in the log what is missing (FreeRdpLog).
@@ -11,13 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include <freerdp/dvc.h>
-#include <freerdp/settings.h>
-
 #include "channel/bytes/limits.hpp"
 #include "plugin/configuration.hpp"
-#include "plugin/freerdp_log.hpp"
-#include "plugin/instance.hpp"
+#include "plugin/freerdp/freerdp_log.hpp"
+#include "plugin/freerdp/generation.hpp"
+#include "plugin/freerdp/instance.hpp"
 #include "plugin/worker.hpp"
 
 namespace tillbridge::plugin {
@@ -28,14 +27,10 @@ constexpr const char* plugin_name = "tillbridge";
 constexpr const char* inert = " (no stick will appear in this RDP session)";
 constexpr const char* own_usb_redirection = "urbdrc";
 
-std::string setting(const rdpSettings* settings, FreeRDP_Settings_Keys_String key) {
-  const char* value = freerdp_settings_get_string(settings, key);
-  return value == nullptr ? std::string() : std::string(value);
-}
-
 /// As the link wants names: no control characters, and no longer than the limit, without cutting a
-/// character in two.
-std::string name(std::string value) {
+/// character in two. Of a setting that is not set nothing is left.
+std::string name(const char* setting) {
+  std::string value = setting == nullptr ? "" : setting;
   std::erase_if(value, [](char c) { return static_cast<unsigned char>(c) < 0x20U || c == '\x7f'; });
   if (value.size() > limits::name_bytes) {
     std::size_t end = limits::name_bytes;
@@ -46,10 +41,10 @@ std::string name(std::string value) {
 }
 
 SessionFacts facts_of(const rdpSettings* settings) {
-  return {.client_name = name(setting(settings, FreeRDP_ClientHostname)),
-          .user = name(setting(settings, FreeRDP_Username)),
-          .domain = name(setting(settings, FreeRDP_Domain)),
-          .terminal_server = name(setting(settings, FreeRDP_ServerHostname))};
+  return {.client_name = name(freerdp_settings_get_string(settings, FreeRDP_ClientHostname)),
+          .user = name(freerdp_settings_get_string(settings, FreeRDP_Username)),
+          .domain = name(freerdp_settings_get_string(settings, FreeRDP_Domain)),
+          .terminal_server = name(freerdp_settings_get_string(settings, FreeRDP_ServerHostname))};
 }
 
 std::vector<std::string> arguments_of(const ADDIN_ARGV* data) {
@@ -61,15 +56,20 @@ std::vector<std::string> arguments_of(const ADDIN_ARGV* data) {
 /// Everything in one place that keeps us from working in this connection.
 Result<std::shared_ptr<Worker>> begin(IDRDYNVC_ENTRY_POINTS* freerdp,
                                       const std::shared_ptr<FreeRdpLog>& log) {
+  if (const std::string problem = wrong_generation(); !problem.empty()) {
+    return fail(ErrorCode::config, problem);
+  }
   const auto arguments = parse_arguments(arguments_of(freerdp->GetPluginData(freerdp)));
   if (!arguments) return arguments.error();
   const auto configuration = load_configuration(*arguments);
   if (!configuration) return configuration.error();
   log->configure(configuration->log);
+  log->write(Level::info, std::string("tillbridge " TILLBRIDGE_VERSION " in FreeRDP ") +
+                              freerdp_get_version_string() +
+                              " (built with " FREERDP_VERSION_FULL ")");
 
-  // FreeRDP has one listener for a name: a second one would replace the first, and free it under
-  // its owner.
-  const rdpSettings* settings = freerdp->GetRdpSettings(freerdp);
+  // FreeRDP has one listener for a name: a second one gets nothing, or takes all from the first.
+  rdpSettings* settings = settings_of(*freerdp);
   if (freerdp->GetPlugin(freerdp, own_usb_redirection) != nullptr ||
       freerdp_dynamic_channel_collection_find(settings, own_usb_redirection) != nullptr) {
     return fail(ErrorCode::config,

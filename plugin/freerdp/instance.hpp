@@ -6,17 +6,16 @@
 #include <memory>
 #include <vector>
 
-#include <freerdp/dvc.h>
-
-#include "plugin/dvc_channel.hpp"
+#include "plugin/freerdp/dvc_channel.hpp"
+#include "plugin/freerdp/generation.hpp"
 #include "plugin/log.hpp"
 #include "plugin/worker.hpp"
 
 namespace tillbridge::plugin {
 
-/// FreeRDP 3.10 calls DVCPluginEntry for each RDP connection, also for one that is re-established
-/// automatically, and Terminated when it ends. So an instance lives as long as one connection, and
-/// nothing outlives it in this library.
+/// FreeRDP (2.11 and 3.10) calls DVCPluginEntry for each RDP connection, also for one that is
+/// re-established automatically, and Terminated when it ends. So an instance lives as long as one
+/// connection, and nothing outlives it in this library.
 ///
 /// No C++ exception leaves a callback, and no callback fails the RDP session: an error of
 /// DVCPluginEntry or Initialize would make FreeRDP give up the whole connection.
@@ -35,6 +34,12 @@ class Instance {
 
  private:
   struct Callback;
+  struct Plugin : IWTSPlugin {
+    Instance* owner = nullptr;
+  };
+  struct Listener : IWTSListenerCallback {
+    Instance* owner = nullptr;
+  };
 
   UINT initialize(IWTSVirtualChannelManager* manager);
   UINT accept(IWTSVirtualChannel* channel, BOOL* accepted, IWTSVirtualChannelCallback** callback);
@@ -44,8 +49,8 @@ class Instance {
   static UINT on_new_channel(IWTSListenerCallback* listener, IWTSVirtualChannel* channel,
                              BYTE* data, BOOL* accepted, IWTSVirtualChannelCallback** callback);
 
-  IWTSPlugin plugin_{};
-  IWTSListenerCallback listener_{};
+  Plugin plugin_{};
+  Listener listener_{};
   const std::shared_ptr<Worker> worker_;
   const std::shared_ptr<Log> log_;
   /// Touched on FreeRDP's receive thread only, and at the end.

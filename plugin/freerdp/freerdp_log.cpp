@@ -1,4 +1,4 @@
-#include "plugin/freerdp_log.hpp"
+#include "plugin/freerdp/freerdp_log.hpp"
 
 #include <cerrno>
 #include <chrono>

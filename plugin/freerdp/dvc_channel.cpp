@@ -1,6 +1,5 @@
-#include "plugin/dvc_channel.hpp"
+#include "plugin/freerdp/dvc_channel.hpp"
 
-#include <chrono>
 #include <limits>
 #include <utility>
 
@@ -21,8 +20,8 @@ void DvcChannel::close() {
   IWTSVirtualChannel* channel = std::exchange(channel_, nullptr);
   if (channel == nullptr) return;
   closing_thread_ = std::this_thread::get_id();
-  lock.unlock();  // Close() takes FreeRDP's locks, and OnClose is called under these
-  channel->Close(channel);
+  lock.unlock();  // it takes FreeRDP's locks, and OnClose is called under these
+  close_channel(*channel);
   lock.lock();
   closing_thread_ = {};
   lock.unlock();
@@ -33,8 +32,11 @@ void DvcChannel::closed() {
   std::unique_lock lock(mutex_);
   channel_ = nullptr;
   if (closing_thread_ == std::this_thread::get_id()) return;
-  // FreeRDP's thread was first by a hair. Its channel is marked as closed by now, so our Close()
-  // returns at once; the limit only keeps a defect of FreeRDP from hanging the RDP session.
+  // FreeRDP's thread was first by a hair, and frees the channel when this returns. In FreeRDP 3 the
+  // channel is marked as closed by now, so ours returns at once; the limit only keeps a defect of
+  // FreeRDP from hanging the RDP session. In FreeRDP 2 ours may wait for the table that is locked
+  // while this waits; it has long done with the channel itself then, and finds it gone from the
+  // table afterwards. Nothing tells that from the instant before, so the limit is what ends it.
   out_of_close_.wait_for(lock, longest_close,
                          [this] { return closing_thread_ == std::thread::id{}; });
 }

@@ -1,4 +1,4 @@
-#include "plugin/instance.hpp"
+#include "plugin/freerdp/instance.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -30,6 +30,10 @@ UINT guarded(Body body) noexcept {
 /// runs on ours. So the object outlives OnClose, until the receive thread is seen elsewhere: at the
 /// next new channel, or at the end.
 struct Instance::Callback {
+  struct Table : IWTSVirtualChannelCallback {
+    Callback* owner = nullptr;
+  };
+
   Callback(IWTSVirtualChannel* freerdp_channel, ChannelId its_id,
            std::shared_ptr<Worker> its_worker, std::shared_ptr<Log> its_log)
       : channel(std::make_shared<DvcChannel>(freerdp_channel)),
@@ -39,11 +43,11 @@ struct Instance::Callback {
     table.OnOpen = on_open;
     table.OnDataReceived = on_data;
     table.OnClose = on_close;
-    table.pInterface = this;
+    table.owner = this;
   }
 
   static Callback& self(IWTSVirtualChannelCallback* callback) {
-    return *static_cast<Callback*>(callback->pInterface);
+    return *static_cast<Table*>(callback)->owner;
   }
 
   // FreeRDP calls this after it has answered the server's request: nothing may be written before.
@@ -69,7 +73,7 @@ struct Instance::Callback {
                                         " bytes, which no USB transfer needs; closing its channel");
         return ERROR_INVALID_DATA;
       }
-      const ByteView message(Stream_PointerAs(data, const std::uint8_t), size);
+      const ByteView message(static_cast<const std::uint8_t*>(Stream_Pointer(data)), size);
       return me.worker->received(me.id, message) ? CHANNEL_RC_OK : CHANNEL_RC_NO_BUFFER;
     });
   }
@@ -86,7 +90,7 @@ struct Instance::Callback {
     });
   }
 
-  IWTSVirtualChannelCallback table{};
+  Table table{};
   const std::shared_ptr<DvcChannel> channel;
   const std::shared_ptr<Worker> worker;
   const std::shared_ptr<Log> log;
@@ -96,13 +100,13 @@ struct Instance::Callback {
 
 Instance::Instance(std::shared_ptr<Worker> worker, std::shared_ptr<Log> log)
     : worker_(std::move(worker)), log_(std::move(log)) {
-  // Connected and Disconnected are never called by FreeRDP 3.10; Attached and Detached are for a
+  // Connected and Disconnected are never called by FreeRDP; Attached and Detached are for a
   // session that is shadowed and change nothing for us. It skips what is not set.
   plugin_.Initialize = on_initialize;
   plugin_.Terminated = on_terminated;
-  plugin_.pInterface = this;
+  plugin_.owner = this;
   listener_.OnNewChannelConnection = on_new_channel;
-  listener_.pInterface = this;
+  listener_.owner = this;
 }
 
 Instance::~Instance() {
@@ -139,13 +143,13 @@ UINT Instance::accept(IWTSVirtualChannel* channel, BOOL* accepted,
 }
 
 UINT Instance::on_initialize(IWTSPlugin* plugin, IWTSVirtualChannelManager* manager) {
-  (void)guarded([&] { return static_cast<Instance*>(plugin->pInterface)->initialize(manager); });
+  (void)guarded([&] { return static_cast<Plugin*>(plugin)->owner->initialize(manager); });
   return CHANNEL_RC_OK;
 }
 
 UINT Instance::on_terminated(IWTSPlugin* plugin) {
   return guarded([&]() -> UINT {
-    delete static_cast<Instance*>(plugin->pInterface);
+    delete static_cast<Plugin*>(plugin)->owner;
     return CHANNEL_RC_OK;
   });
 }
@@ -154,7 +158,7 @@ UINT Instance::on_new_channel(IWTSListenerCallback* listener, IWTSVirtualChannel
                               BYTE* /*data*/, BOOL* accepted,
                               IWTSVirtualChannelCallback** callback) {
   return guarded([&]() -> UINT {
-    return static_cast<Instance*>(listener->pInterface)->accept(channel, accepted, callback);
+    return static_cast<Listener*>(listener)->owner->accept(channel, accepted, callback);
   });
 }
 

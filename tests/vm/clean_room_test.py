@@ -1,0 +1,250 @@
+"""A shop from a box: three fresh Debian machines, our packages, and the quick start exactly as it is written, up to a receipt that
+is signed in the session. Then the USB server's packages are replaced by newer ones while receipts are being signed, and in the end
+everything is purged.
+
+  clean_room_test.py BUILD bookworm|trixie
+"""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import clean_room  # noqa: E402
+import guest  # noqa: E402
+import quick_start  # noqa: E402
+
+SOURCE = clean_room.SOURCE
+SKIPPED = 77
+NUMBERS = {"bookworm": 12, "trixie": 13}
+NAMES = {"usb-server": "usbserver", "till": "kasse-01", "terminal-server": "terminalserver"}
+PACKAGES = {"usb-server": ["tillbridge-server", "tillbridge-cli"], "till": ["freerdp3-plugin-tillbridge", "tillbridge-cli"],
+            "terminal-server": ["tillbridge-terminal", "tillbridge-pos"]}
+EXPOSURE = {"tillbridged.service": 2.0, "tillbridge-terminal.service": 3.5}  # of systemd-analyze security: 0 to 10, less is better
+RECEIPTS_BEFORE, RECEIPTS_AFTER = 2, 2  # signed in the running session before and after the upgrade, at least
+
+# What changes on a machine that is used, whether we are installed or not.
+NOT_OURS = re.compile(r"^/(proc|sys|dev|run|tmp|srv|root|media|var/(cache|log|tmp|lib/(apt|dpkg|systemd|dbus|ucf|urandom|private|misc))|etc/(passwd|group|shadow|gshadow|subuid"
+                      r"|subgid)-?$|etc/(hosts|resolv\.conf|hostname|ld\.so\.cache|machine-id|mtab|adjtime)|usr/share/mime|usr/lib/[^/]+/gconv"
+                      r"|var/lib/(command-not-found|PackageKit)|etc/\.pwd\.lock|etc/ssl/certs)")
+
+
+def packages(release, suffix=""):
+    """The packages of this source tree, built once: the name of their folder is a digest of everything that goes into them."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=SOURCE, check=True,
+                            stdout=subprocess.PIPE).stdout.decode().split("\0")
+    digest = hashlib.sha256(suffix.encode())
+    for name in sorted(listed):
+        path = SOURCE / name
+        if name and path.is_file() and not name.startswith("tests/"):
+            digest.update(f"{name} {path.stat().st_mode & 0o111} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    prefix = f"packages-{release}{suffix}-"
+    home = guest.cache_dir() / f"{prefix}{digest.hexdigest()[:12]}"
+    if not home.exists():
+        work = home.with_name(f"{home.name}.{os.getpid()}")
+        clean_room.run(SOURCE / "packaging/build-packages", "--release", release, "--suffix", suffix, "--output", work)
+        with contextlib.suppress(OSError):  # another run was faster
+            work.rename(home)
+        shutil.rmtree(work, ignore_errors=True)
+        older = sorted(guest.cache_dir().glob(prefix + "*"), key=lambda path: path.stat().st_mtime)[:-3]
+        for path in older:
+            shutil.rmtree(path, ignore_errors=True)
+    return {path.name.split("_")[0]: path for path in (home / release / "amd64").glob("*.deb")}
+
+
+class Shop:
+    """The three machines, and what the test says about them."""
+
+    def __init__(self, release, directory):
+        self.release, self.directory = release, pathlib.Path(directory)
+        self.began = time.monotonic()
+        self.machines = {}
+        self.background = []
+
+    def note(self, text):
+        print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
+
+    def __enter__(self):
+        systems = {kind: clean_room.System(self.release, kind) for kind in clean_room.KINDS}
+        share = self.directory / "share"
+        old, new = packages(self.release), packages(self.release, "+next")
+        for folder, debs in (("release", old), ("newer", new)):
+            (share / folder).mkdir(parents=True)
+            for deb in debs.values():
+                shutil.copy(deb, share / folder)
+        for role, wanted in PACKAGES.items():
+            needs = systems["till" if role == "till" else "server"].download([old[name] for name in wanted], share / role)
+            self.report_sizes(role, [old[name] for name in wanted], needs)
+        network = f"230.0.0.1:{20000 + os.getpid() % 20000}"
+        try:
+            for role, name in NAMES.items():
+                self.machines[role] = clean_room.Machine(name, systems["till" if role == "till" else "server"], self.directory, network, share)
+            hosts = "".join(f"{machine.address} {machine.name}\n" for machine in self.machines.values())
+            for role, machine in self.machines.items():
+                machine.booted()
+                machine.run(f"cat >>/etc/hosts <<'END'\n{hosts}END\n: >/etc/resolv.conf\ncp /srv/share/release/*.deb /root/\n"
+                            f"cp /srv/share/{role}/*.deb /var/cache/apt/archives/ 2>/dev/null || true")
+        except BaseException:
+            self.__exit__()
+            raise
+        self.note(f"three fresh machines of Debian {NUMBERS[self.release]} run")
+        return self
+
+    def __exit__(self, *error):
+        for machine in self.machines.values():
+            machine.off()
+
+    def report_sizes(self, role, debs, needs):
+        for deb in debs:
+            installed = subprocess.run(["dpkg-deb", "-f", deb, "Installed-Size"], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+            self.note(f"{role}: {deb.name} {deb.stat().st_size // 1024} KiB, installed {installed} KiB")
+        self.note(f"{role}: brings {len(needs)} packages of Debian along: {' '.join(sorted(needs)) or 'none'}")
+
+    def quick_start(self):
+        """Every block of the document, in order, on the machine that is named above it."""
+        path = SOURCE / "docs/quick-start.md"
+        printed = ""
+        for block in quick_start.blocks(path):
+            if "by-hand" in block.options or not block.for_release(NUMBERS[self.release]):
+                continue
+            machine = self.machines[block.machine]
+            script = "export DISPLAY=:1\n" + block.with_pairing_line(printed)
+            if "background" in block.options:
+                machine.run("systemd-run --quiet --unit=display Xvfb :1 -screen 0 800x600x24")
+                machine.until("test -S /tmp/.X11-unix/X1", "the display")
+                self.background.append((block, machine, machine.start(script)))
+                self.note(f"quick start, line {block.line}: begun on the {block.machine}")
+                continue
+            printed = self.run_block(block, machine, script)
+            self.note(f"quick start, line {block.line}: done on the {block.machine}: {block.text.strip().splitlines()[-1][:100]}")
+        return printed
+
+    def run_block(self, block, machine, script):
+        number = machine.start(script)
+        try:
+            code, text = machine.result(number)
+        except AssertionError as error:
+            raise AssertionError(f"line {block.line} of the quick start: {error}\n{self.what_they_say()}") from None
+        assert code == 0, (f"line {block.line} of the quick start ended with {code} on the {block.machine}:\n{block.text}\n--- it printed ---\n"
+                           f"{text[-3000:]}\n{self.what_they_say()}")
+        return text
+
+    def what_they_say(self):
+        told = []
+        for block, machine, number in self.background:
+            told.append(f"--- {machine.name}: {block.text.strip()} {'ended: ' + machine.result(number)[1][-2000:] if machine.ended(number) else 'runs'}")
+        for role, unit in (("usb-server", "tillbridged"), ("terminal-server", "tillbridge-terminal")):
+            code, text = self.machines[role].result(self.machines[role].start(f"journalctl --no-pager -n 40 -u {unit}; dmesg | tail -n 15"), 120)
+            told.append(f"--- {role} ---\n{text}")
+        return "\n".join(told)
+
+
+def secrets_are_kept(shop):
+    """Nobody but its owner may read a key, a password or the database, and the server has no right that it does not need."""
+    for role, machine in shop.machines.items():
+        open_files = machine.run(
+            "for folder in /etc/tillbridge /var/lib/tillbridge /var/lib/tillbridge-terminal; do [ ! -e $folder ] || find $folder -type f -perm /077 "
+            "-exec grep -lE 'PRIVATE KEY|quick-start-only|SQLite format' {} +; done || true")
+        assert not open_files.strip(), f"{role}: others may read {open_files}"
+    server = shop.machines["usb-server"]
+    others = server.run("runuser -u nobody -- find /var/lib/tillbridge /run/tillbridge 2>/dev/null | wc -l").strip()
+    assert others == "2", f"nobody can look into the server's folders: {others} places"
+    status = server.run("cat /proc/$(systemctl show -P MainPID tillbridged)/status")
+    assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE) and re.search(r"^Uid:\t(?!0\t)", status, re.MULTILINE), status
+    for unit, bar in EXPOSURE.items():
+        machine = shop.machines["usb-server" if unit == "tillbridged.service" else "terminal-server"]
+        exposure = float(re.search(r"Overall exposure level for .*: ([\d.]+)", machine.run(f"systemd-analyze security --no-pager {unit}")).group(1))
+        shop.note(f"systemd-analyze security {unit}: {exposure}")
+        assert exposure < bar, f"{unit}: {exposure}, wanted below {bar}"
+
+
+RECEIPTS = """
+mount /dev/disk/by-id/usb-TILLBRDG_Simulated_TSE_5A2F00000001-0:0-part1 /media/tse
+rm -f /root/enough; : >/root/receipts
+while [ ! -e /root/enough ]; do
+  tillbridge-pos receipt --client kasse-01 --amount 1.00 --pins /root/tse-pins >/root/receipt.txt
+  echo signed >>/root/receipts
+done
+umount /media/tse
+wc -l </root/receipts
+"""
+
+
+def upgrade_in_mid_lease(shop):
+    server, till, terminal = (shop.machines[role] for role in NAMES)
+    server.run("echo '# a line of the administrator' >>/etc/tillbridge/tillbridged.toml")
+    kept = "sha256sum /etc/tillbridge/tillbridged.toml; tillbridge till list; tillbridge status --json | grep -o '\"fingerprint[^,]*' | sort -u || true"
+    before = server.run(kept)
+    terminal.run("dmesg --clear")
+    receipts = terminal.start(RECEIPTS)
+
+    def signed(count, what):
+        terminal.until(f"test $(wc -l </root/receipts) -ge {count}", what)
+
+    signed(RECEIPTS_BEFORE, "receipts before the upgrade")
+    old = server.run("tillbridged --version; systemctl show -P MainPID tillbridged").split()
+    server.run("cd /srv/share/newer && apt-get install -y ./tillbridge-server_*.deb ./tillbridge-cli_*.deb")
+    till.run("cd /srv/share/newer && apt-get install -y ./freerdp3-plugin-tillbridge_*.deb ./tillbridge-cli_*.deb")
+    new = server.run("systemctl is-active --quiet tillbridged; tillbridged --version; systemctl show -P MainPID tillbridged").split()
+    assert new[-2] != old[-2] and "+next" in new[-2] and new[-1] != old[-1], f"{old} before, {new} after"
+    so_far = int(terminal.run("wc -l </root/receipts"))
+    signed(so_far + RECEIPTS_AFTER, "receipts after the upgrade")
+    terminal.run("touch /root/enough")
+    code, text = terminal.result(receipts)
+    assert code == 0, f"a receipt failed while the USB server was replaced:\n{text}\n{shop.what_they_say()}"
+    kernel = terminal.run("dmesg")
+    assert "disconnect" not in kernel and "new " not in kernel, f"the session's stick was unplugged:\n{kernel}"
+    after = server.run(kept)
+    assert after == before, f"configuration, tills or certificates changed:\n{before}\n{after}"
+    server.run("tillbridge audit verify")
+    terminal.run("mount /dev/disk/by-id/usb-TILLBRDG_Simulated_TSE_5A2F00000001-0:0-part1 /media/tse; rm -f /root/tse.tar\n"
+                 "tillbridge-pos export /root/tse.tar; umount /media/tse; tillbridge-pos verify /root/tse.tar")
+    shop.note(f"upgraded {old[-2]} to {new[-2]} in mid-lease: {text.split()[-1]} receipts signed meanwhile, none lost, the stick stayed, every signature is right")
+
+
+LIST_FILES = "find / -xdev \\( -type f -o -type l -o -type d \\) -print | sort"
+
+
+def files(machine):
+    return {path for path in machine.run(LIST_FILES).splitlines() if not NOT_OURS.match(path)}
+
+
+def purge(shop, before):
+    for role, machine in shop.machines.items():
+        text = machine.run("export DEBIAN_FRONTEND=noninteractive\napt-get purge -y 'tillbridge-*' '*-plugin-tillbridge'\napt-get autoremove --purge -y\n"
+                           "systemctl daemon-reload; systemctl reset-failed; ! dpkg -l | grep tillbridge")
+        left = files(machine) - before[role]
+        expected = {path for path in left if role == "usb-server" and re.match(r"/var/lib/tillbridge(/audit(/.*)?)?$", path)}
+        assert left == expected, f"{role}: left behind: {sorted(left - expected)}\n{text[-1500:]}"
+        if role == "usb-server":
+            assert any(path.startswith("/var/lib/tillbridge/audit/") for path in left), "the audit log is gone"
+            assert "left on purpose: /var/lib/tillbridge/audit" in text, text[-2000:]
+        told = " ".join(line for line in text.splitlines() if "left on purpose" in line or "is deleted" in line)
+        shop.note(f"purged on the {role}: {len(left)} files left{': ' + told if told else ''}")
+
+
+def main():
+    release = sys.argv[2]
+    with tempfile.TemporaryDirectory(prefix="tillbridge-clean-", dir="/var/tmp") as directory:
+        try:
+            with Shop(release, directory) as shop:
+                before = {role: files(machine) for role, machine in shop.machines.items()}
+                shop.quick_start()
+                secrets_are_kept(shop)
+                upgrade_in_mid_lease(shop)
+                purge(shop, before)
+        except (clean_room.CleanRoomUnavailable, guest.GuestUnavailable) as why:
+            print(f"skipped: no fresh machines can be had here: {why}")
+            sys.exit(SKIPPED)
+    print("passed")
+
+
+if __name__ == "__main__":
+    main()
