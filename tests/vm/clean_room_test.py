@@ -122,7 +122,7 @@ class Shop:
                 self.background.append((block, machine, machine.start(script)))
                 self.note(f"quick start, line {block.line}: begun on the {block.machine}")
                 continue
-            printed = self.run_block(block, machine, script)
+            printed += self.run_block(block, machine, script)
             self.note(f"quick start, line {block.line}: done on the {block.machine}: {block.text.strip().splitlines()[-1][:100]}")
         return printed
 
