@@ -362,12 +362,14 @@ std::vector<Alarm> Administration::Impl::alarms_now(Time time) const {
     raise("audit_damaged", {}, {}, "the audit log is not in order: " + *audit_damage,
           "keep a copy of the state folder as it is, and find out who could write there; "
           "tillbridge audit verify tells all that is wrong");
-  } else if (audit_put_aside && time < *audit_put_aside + put_aside_is_told) {
-    raise("audit_damaged", {}, {},
-          "the audit log was found changed at the start of " + rfc3339(*audit_put_aside) +
-              ", and put aside",
-          "find out who could write into the state folder; tillbridge audit verify tells what is "
-          "wrong in what was put aside; this alarm ends after a week");
+  }
+  // An alarm of its own: damage of today must not hide behind that of last week.
+  if (audit_put_aside && time < *audit_put_aside + put_aside_is_told) {
+    all.push_back({"audit_damaged:put_aside", "audit_damaged", time, "", "",
+                   "the audit log was found changed at the start of " + rfc3339(*audit_put_aside) +
+                       ", and put aside",
+                   "find out who could write into the state folder; tillbridge audit verify tells "
+                   "what is wrong in what was put aside; this alarm ends after a week"});
   }
   return all;
 }

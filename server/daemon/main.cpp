@@ -22,6 +22,7 @@ namespace log = tillbridge::server::log;
 
 constexpr const char* exit_codes = R"(Exit codes:
   0  ended by SIGTERM or SIGINT, or --check-config found nothing wrong
+  1  what is none of the others; the message says what
   2  command line, configuration file or certificates are wrong
   3  cannot listen on a configured address
   4  a simulated stick or its control socket could not be made

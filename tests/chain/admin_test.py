@@ -587,6 +587,7 @@ def test_the_line_for_a_till_names_the_address_that_it_can_reach(c):
         assert "HOST or HOST:PORT" in command(c, "till", "token", "kasse-07", "--address", wrong, socket_path=server.socket, expect=REFUSED)
 
     # A machine that is replaced: its certificate is worth nothing from now on.
+    command(c, "map", SERIAL, "kasse-07", socket_path=server.socket)
     config = c.directory / "till" / "till.toml"
     command(c, "pair", re.search(r"pair (\S+)", command(c, "till", "token", "kasse-07", "--address", "127.0.0.1", socket_path=server.socket)).group(1),
             "--config", config)

@@ -98,14 +98,16 @@ def test_what_the_cashiers_account_may_not_read(c):
     c.directory.chmod(0o755)  # what follows is about the till's own files
     pki = c.directory / "pki"
     pki.chmod(0o755)
-    for file in pki.iterdir():
+    key, nobody = pki / "kasse-01.key", pwd.getpwnam("nobody").pw_uid
+    for file in pki.glob("*.crt"):
         file.chmod(0o644)
+    os.chown(key, nobody, -1)
     till.chmod(0o644)
     reachable = all(os.stat(folder).st_mode & 0o005 == 0o005 for folder in [*till.parents, *(c.build / "cli").parents])
     if not reachable:
         return failed(doctor(c, till, "--user", "nobody", code=USAGE), "configuration", "may not be read by the account nobody")
     assert "as the account nobody" in doctor(c, till, "--user", "nobody")["findings"][0]["text"]
-    (pki / "kasse-01.key").chmod(0o600)
+    os.chown(key, 0, -1)
     failed(doctor(c, till, "--user", "nobody", code=USAGE), "configuration", "kasse-01.key may not be read by the account nobody", "chown")
     till.chmod(0o600)
     failed(doctor(c, till, "--user", "nobody", code=USAGE), "configuration", "may not be read by the account nobody", "chmod 644")

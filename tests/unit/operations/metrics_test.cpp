@@ -163,7 +163,7 @@ TEST_F(MetricsTest, ALogThatWasChangedIsAnAlarmUntilItIsInOrderAgain) {
     return std::string((std::istreambuf_iterator<char>(stream)), {});
   };
   const auto alarm = [&]() -> Json { return find("alarms", "audit_damaged:"); };
-  AuditInspection inspection(bench_.loop, *admin_);
+  operations::AuditInspection inspection(bench_.loop, *admin_);
   const std::string changed_word = "\"kind\":\"server_started\"";
   // Only entries of before are touched: what the server appends meanwhile stays as it is.
   std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
@@ -194,14 +194,14 @@ TEST_F(MetricsTest, ALogThatWasPutAsideIsAnAlarmThoughWhatGoesOnIsInOrder) {
   audit::Report report;
   report.damaged_at = std::chrono::system_clock::now() - std::chrono::hours(24 * 6);
   admin_->audit_check_heard()(report);
-  ASSERT_TRUE(until([&] { return !find("alarms", "audit_damaged:").is_null(); }));
+  ASSERT_TRUE(until([&] { return !find("alarms", "audit_damaged:put_aside").is_null(); }));
   report.damaged_at = std::chrono::system_clock::now() - std::chrono::hours(24 * 8);
   admin_->audit_check_heard()(report);
-  ASSERT_TRUE(until([&] { return find("alarms", "audit_damaged:").is_null(); }));
+  ASSERT_TRUE(until([&] { return find("alarms", "audit_damaged:put_aside").is_null(); }));
   // A check that could not be made says nothing.
   admin_->audit_check_heard()(fail(ErrorCode::io, "the disk is away"));
   settle();
-  EXPECT_TRUE(find("alarms", "audit_damaged:").is_null());
+  EXPECT_TRUE(find("alarms", "audit_damaged:put_aside").is_null());
 }
 
 TEST_F(MetricsTest, AlarmsReachTheHooks) {
