@@ -17,6 +17,7 @@ target_compile_options(tillbridge_house INTERFACE
   -Woverloaded-virtual -Wold-style-cast -Wcast-align -Wnull-dereference -Wformat=2
   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-null-dereference>) # false positives of GCC 12 in std::variant and std::vector
 
+set(TILLBRIDGE_TEST_OPTIONS "" CACHE STRING "Options for test code alone, e.g. -O0 to have it compiled sooner")
 if(TILLBRIDGE_SANITIZE)
   add_compile_options(-fsanitize=${TILLBRIDGE_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${TILLBRIDGE_SANITIZE})
