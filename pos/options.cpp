@@ -75,7 +75,9 @@ void declare_common(CLI::App& app, Options& options, Raw& raw) {
       app.add_option("--usbip", options.usbip, "HOST:PORT of a USB/IP server that has it; no mount")
           ->group(which)
           ->excludes(stick);
-  app.add_option("--serial", options.serial, "with --usbip: the stick's USB serial number")
+  app.add_option("--serial", options.serial,
+                 "with --usbip: the stick's bus id there; at tillbridge-terminal its USB serial "
+                 "number will do")
       ->group(which)
       ->needs(usbip);
   app.add_option(
