@@ -9,6 +9,7 @@
 
 #include "cli/admin_session.hpp"
 #include "server/audit/reading.hpp"
+#include "server/audit/signing.hpp"
 
 namespace tillbridge::cli {
 
@@ -127,14 +128,11 @@ void verify_offline(AdminSession& session, const Words& words) {
     if (!within) throw Failure{Exit::failed, within.error().message, {}};
     key = std::move(*within);
   }
-  const auto report = audit::verify(words.file, key);
-  if (!report) {
-    const bool wrong_key = named && report.error().code == ErrorCode::malformed &&
-                           key.find("PUBLIC KEY") == std::string::npos;
-    throw Failure{wrong_key ? Exit::usage : Exit::failed,
-                  (wrong_key ? words.audit_key + ": " : "") + report.error().message,
-                  wrong_key ? "it is the file audit.pub of the server's audit log" : ""};
+  if (const auto usable = audit::PublicKey::from_pem(key); named && !usable) {
+    throw Failure{Exit::usage, words.audit_key + ": " + usable.error().message, {}};
   }
+  const auto report = audit::verify(words.file, key);
+  if (!report) throw Failure{Exit::failed, report.error().message, {}};
   const Json document = json_of(*report);
   if (!session.printed_as_json(document)) print_report(document);
   if (!report->intact()) {
