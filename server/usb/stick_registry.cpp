@@ -568,8 +568,7 @@ void StickRegistry::tell(Entry& entry) {
     }
     if (stick.blocked_until) verdict += "; blocked " + until_text(*stick.blocked_until);
   } else {
-    verdict = "belongs to no till; to map it, add [[map]] stick = \"" + name_of(stick.identity) +
-              "\" and till = \"NAME\" to " + rules_.file + " and reload";
+    verdict = "belongs to no till; to map it: tillbridge map " + name_of(stick.identity) + " TILL";
     if (stick.blocked_until) verdict += "; blocked " + until_text(*stick.blocked_until);
   }
   if (verdict == entry.told) return;

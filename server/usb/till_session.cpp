@@ -499,9 +499,8 @@ std::string TillSession::nothing_message() const {
     return "stick " + waiting + " of till " + till_name +
            " is not plugged in; plug it into the USB server, or map another one in " + rules.file;
   }
-  return "no stick is mapped to till " + till_name +
-         "; on the USB server, add [[map]] stick = \"VID:PID:SERIAL\" and till = \"" + till_name +
-         "\" to " + rules.file + " and reload (systemctl reload tillbridged)";
+  return "no stick is mapped to till " + till_name + "; on the USB server: tillbridge map STICK " +
+         till_name;
 }
 
 void TillSession::drain_conversations() {

@@ -147,8 +147,8 @@ TEST_F(RegistryTest, CountsWhatMoves) {
 TEST_F(RegistryTest, AnUnmappedStickSaysHowToMapIt) {
   start({{serial_a.c_str()}}, {});
   EXPECT_FALSE(stick(0).exported_to(kasse_1));
-  EXPECT_EQ(bench_.logged("belongs to no till; to map it, add [[map]] stick = \"1209:0001:" +
-                          serial_a + "\""),
+  EXPECT_EQ(bench_.logged("belongs to no till; to map it: tillbridge map 1209:0001:" + serial_a +
+                          " TILL"),
             1U);
 }
 
