@@ -1,6 +1,7 @@
 // tillbridge-terminal: the terminal server's end of the chain for Linux, and for tests.
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <variant>
 
@@ -22,10 +23,11 @@ namespace {
 /// sysexits.h has finer ones; scripts need to tell these apart.
 enum ExitCode : int { exit_good = 0, exit_test_failed = 1, exit_usage = 2, exit_failed = 3 };
 
-/// One line each, and with the priority in front where a journal reads it.
+/// One line each; systemd's journal stamps it itself, a person's terminal gets the time from us.
 void start_log(bool verbose) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("tillbridge-terminal"));
-  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
+  const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+  spdlog::set_pattern(journal ? "%l: %v" : "%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
   spdlog::set_level(verbose ? spdlog::level::debug : spdlog::level::info);
 }
 

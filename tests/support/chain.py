@@ -206,7 +206,8 @@ class Chain:
         return f'[simulation]\ncontrol = "{bench.path}"\n', bench
 
     def terminal(self, *arguments, name="tillbridge-terminal"):
-        terminal = self.start(name, [self.build / "server/terminal/tillbridge-terminal", "--listen", "127.0.0.1:0", *arguments])
+        environment = {key: value for key, value in self.environment().items() if key != "HOME"}  # as a service is started
+        terminal = self.start(name, [self.build / "server/terminal/tillbridge-terminal", "--listen", "127.0.0.1:0", *arguments], environment)
         terminal.port = int(terminal.wait_for(r"listening for RDP on \S+:(\d+)").group(1))
         return terminal
 

@@ -1,6 +1,7 @@
 #include "server/terminal/rdp/peer.hpp"
 
 #include <array>
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -470,6 +471,9 @@ void FreerdpPeer::say_goodbye() {
 }  // namespace
 
 void initialise_rdp() {
+  // FreeRDP makes no session where there is no home, as for a service of systemd. A server keeps
+  // nothing there.
+  ::setenv("HOME", "/", 0);
   winpr_InitializeSSL(WINPR_SSL_INIT_DEFAULT);
   WTSRegisterWtsApiFunctionTable(FreeRDP_InitWtsApi());
   wLog* root = WLog_GetRoot();
