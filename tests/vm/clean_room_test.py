@@ -180,7 +180,8 @@ wc -l </root/receipts
 def upgrade_in_mid_lease(shop):
     server, till, terminal = (shop.machines[role] for role in NAMES)
     server.run("echo '# a line of the administrator' >>/etc/tillbridge/tillbridged.toml")
-    kept = "sha256sum /etc/tillbridge/tillbridged.toml; tillbridge till list; tillbridge status --json | grep -o '\"fingerprint[^,]*' | sort -u || true"
+    kept = ("sha256sum /etc/tillbridge/tillbridged.toml $(find /var/lib/tillbridge -name '*.pem' -o -name '*.key' -o -name '*.crt'); "
+            "tillbridge till list --json | grep -oE '\"(name|fingerprint)\":[^,}]*'")
     before = server.run(kept)
     terminal.run("dmesg --clear")
     receipts = terminal.start(RECEIPTS)
