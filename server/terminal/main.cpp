@@ -7,6 +7,7 @@
 
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
 
 #include "server/terminal/conformance/suite.hpp"
 #include "server/terminal/exports/usbip_sink.hpp"
@@ -134,6 +135,9 @@ int run(std::vector<std::string> arguments) {
   Service service(std::move(settings), reporter);
   if (Status listening = service.listen(); !listening)
     return complain(listening.error(), exit_failed);
+  // Not before: who started the service connects next. Making the first key alone takes seconds on
+  // a small machine.
+  (void)sd_notify(0, "READY=1");
   bool good = service.run();
   if (suite) good = suite->finish() && good;
   return good ? exit_good : exit_test_failed;
