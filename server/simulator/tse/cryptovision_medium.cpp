@@ -100,8 +100,10 @@ bool CryptovisionMedium::takes(std::uint64_t block, ByteView content) {
     add_block(content);
   } else if (protocol::has_magic(content)) {
     begin_frame(block, content);
-  } else if (taking_ && block == last_taken_ + 1 && block < window_->first + window_blocks) {
-    // What follows the frame in the same WRITE means nothing, but stands in the buffer.
+  } else if (taking_ && window_ && block == last_taken_ + 1 &&
+             block < window_->first + window_blocks) {
+    // What follows the frame in the same WRITE means nothing, but stands in the buffer. There is no
+    // window any more if a fault has taken the frame's answer away.
     const std::size_t index = static_cast<std::size_t>(block - window_->first);
     std::copy(content.begin(), content.end(),
               buffer_.begin() + static_cast<std::ptrdiff_t>(index * block_bytes));
