@@ -173,13 +173,13 @@ def secrets_are_kept(shop):
 
 
 TSE = "/dev/disk/by-id/usb-TILLBRDG_Simulated_TSE_5A2F00000001-0:0-part1"
-# A receipt that was not signed is said to be (exit code 40), and is none of those that are counted.
+# A receipt that was not signed (exit code 40), or of which nobody knows while the TSE is away (41), is none of those that are counted.
 RECEIPTS = f"""
 rm -f /root/enough; : >/root/receipts
 while [ ! -e /root/enough ]; do
   mountpoint -q /media/tse || {{ udevadm wait --timeout=60 {TSE}; mount {TSE} /media/tse; }}
   code=0; tillbridge-pos receipt --client kasse-01 --amount 1.00 --pins /root/tse-pins >/root/receipt.txt 2>&1 || code=$?
-  case $code in 0) echo signed >>/root/receipts;; 40) umount -l /media/tse; sleep 1;; *) cat /root/receipt.txt; exit $code;; esac
+  case $code in 0) echo signed >>/root/receipts;; 40 | 41) umount -l /media/tse; sleep 1;; *) cat /root/receipt.txt; exit $code;; esac
 done
 umount /media/tse
 """
@@ -211,8 +211,15 @@ def upgrade_in_mid_lease(shop):
 
     def done(more):
         """Waits until so many more receipts were signed and blocks written; how many there are now."""
+        for what, number in running.items():
+            assert not terminal.ended(number), f"{what} ended: {terminal.result(number)}\n{shop.what_they_say()}"
         now = [int(word) for word in terminal.run("wc -l </root/receipts; wc -l </root/blocks || echo 0").split()]
-        terminal.until(f"test $(wc -l </root/receipts) -ge {now[0] + more} -a $(wc -l </root/blocks) -ge {now[1] + more}", "receipts and blocks")
+        try:
+            terminal.until(f"test $(wc -l </root/receipts) -ge {now[0] + more} -a $(wc -l </root/blocks) -ge {now[1] + more}", "receipts and blocks")
+        except AssertionError as error:
+            ended = {what: terminal.result(number) for what, number in running.items() if terminal.ended(number)}
+            raise AssertionError(f"{error}\nended: {ended}\n{terminal.run('tail -n 3 /root/receipt.txt /root/blocks; mount | grep tse || true')}\n"
+                                 f"{shop.what_they_say()}") from None
 
     terminal.until("test -e /root/receipts -a -e /root/blocks", "the first block")
     done(RECEIPTS_BEFORE)
