@@ -497,7 +497,9 @@ std::string TillSession::nothing_message() const {
   }
   if (!waiting.empty()) {
     return "stick " + waiting + " of till " + till_name +
-           " is not plugged in; plug it into the USB server, or map another one in " + rules.file;
+           " is not plugged in; plug it into the USB server, or map another one there: "
+           "tillbridge " +
+           "map STICK " + till_name;
   }
   return "no stick is mapped to till " + till_name + "; on the USB server: tillbridge map STICK " +
          till_name;
