@@ -495,14 +495,12 @@ std::string TillSession::nothing_message() const {
     if (!waiting.empty()) waiting += ", ";
     waiting += log::printable(mapping.stick.text());
   }
+  const std::string command = "tillbridge map STICK " + till_name;
   if (!waiting.empty()) {
     return "stick " + waiting + " of till " + till_name +
-           " is not plugged in; plug it into the USB server, or map another one there: "
-           "tillbridge " +
-           "map STICK " + till_name;
+           " is not plugged in; plug it into the USB server, or map another one there: " + command;
   }
-  return "no stick is mapped to till " + till_name + "; on the USB server: tillbridge map STICK " +
-         till_name;
+  return "no stick is mapped to till " + till_name + "; on the USB server: " + command;
 }
 
 void TillSession::drain_conversations() {
