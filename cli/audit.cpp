@@ -93,25 +93,6 @@ void verify(AdminSession& session) {
   if (!session.options().json) print_line("intact: nothing was changed, left out or cut off");
 }
 
-Json json_of(const audit::Report& report) {
-  Json findings = Json::array();
-  for (const audit::Finding& finding : report.findings) {
-    findings.push_back(
-        {{"n", finding.n}, {"file", finding.file}, {"line", finding.line}, {"what", finding.what}});
-  }
-  return {{"intact", report.intact()},
-          {"findings", std::move(findings)},
-          {"findings_more", report.findings_more},
-          {"warnings", report.warnings},
-          {"notes", report.notes},
-          {"first", report.first},
-          {"last", report.last},
-          {"entries", report.entries},
-          {"left_out", report.left_out},
-          {"signed_to", report.signed_to},
-          {"key_fingerprint", report.key_fingerprint}};
-}
-
 // An exported file, or a copy of the log's folder: no server is asked.
 void verify_offline(AdminSession& session, const Words& words) {
   const bool named = !words.audit_key.empty();
@@ -133,7 +114,7 @@ void verify_offline(AdminSession& session, const Words& words) {
   }
   const auto report = audit::verify(words.file, key);
   if (!report) throw Failure{Exit::failed, report.error().message, {}};
-  const Json document = json_of(*report);
+  const Json document = Json::parse(audit::write_report(*report));
   if (!session.printed_as_json(document)) print_report(document);
   if (!report->intact()) {
     throw Failure{Exit::failed, words.file + " was changed",

@@ -242,22 +242,7 @@ Json document(const audit::Line& line) {
 }
 
 Json document(const audit::Report& report) {
-  Json findings = Json::array();
-  for (const audit::Finding& finding : report.findings) {
-    findings.push_back(
-        {{"n", finding.n}, {"file", finding.file}, {"line", finding.line}, {"what", finding.what}});
-  }
-  return {{"intact", report.intact()},
-          {"findings", std::move(findings)},
-          {"findings_more", report.findings_more},
-          {"warnings", report.warnings},
-          {"notes", report.notes},
-          {"first", report.first},
-          {"last", report.last},
-          {"entries", report.entries},
-          {"signed_to", report.signed_to},
-          {"signed_at", time_or_null(report.signed_at)},
-          {"key_fingerprint", report.key_fingerprint}};
+  return Json::parse(audit::write_report(report));
 }
 
 }  // namespace tillbridge::admin

@@ -49,6 +49,10 @@ struct Report {
   [[nodiscard]] bool intact() const { return findings.empty(); }
 };
 
+/// As a JSON object: the fields above by their names, "intact", and times as in the log. The REST
+/// interface and the command line show the same.
+[[nodiscard]] std::string write_report(const Report& report);
+
 /// The public key (PEM) that an exported file names, or that lies beside a log. Whoever changed the
 /// one could change the other, so its fingerprint has to be compared with what the server shows.
 [[nodiscard]] Result<std::string> key_within(const std::filesystem::path& folder_or_file);
