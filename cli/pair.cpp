@@ -4,10 +4,12 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <variant>
@@ -53,6 +55,20 @@ std::string machine_name() {
   if (::gethostname(name.data(), name.size() - 1) != 0) return {};
   const std::string whole = name.data();
   return whole.substr(0, std::min(whole.find('.'), pairing::limits::till_name_bytes));
+}
+
+/// The RDP client that is installed here, the newer generation of FreeRDP first.
+std::string rdp_client() {
+  constexpr std::array<const char*, 5> known = {"xfreerdp3", "sdl-freerdp3", "wlfreerdp3",
+                                                "xfreerdp", "wlfreerdp"};
+  const char* path = std::getenv("PATH");
+  for (const char* client : known) {
+    std::istringstream folders(path == nullptr ? "" : path);
+    for (std::string folder; std::getline(folders, folder, ':');) {
+      if (::access((folder + "/" + client).c_str(), X_OK) == 0) return client;
+    }
+  }
+  return known.front();
 }
 
 std::string date_text(pairing::Time time) {
@@ -177,9 +193,8 @@ class Pairing {
     flush();
     say("this machine is till \"" + paired.granted.name + "\" of the USB server " + line_.host +
         " now\n" + "its certificate is good until " + date_text(paired.facts.not_after) +
-        " and is renewed by itself\n" + folder_.config().string() +
-        " is written; connect with: xfreerdp3 /v:TERMINAL-SERVER /dvc:tillbridge" +
-        folder_.config_argument());
+        " and is renewed by itself\n" + folder_.config().string() + " is written; connect with: " +
+        rdp_client() + " /v:TERMINAL-SERVER /dvc:tillbridge" + folder_.config_argument());
     done_ = true;
     stream_->close();
   }

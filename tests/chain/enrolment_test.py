@@ -102,6 +102,18 @@ def test_from_nothing_to_a_stick_with_a_token(c):
     assert not any(word in server_line for server_line in server.lines for word in key)
 
 
+def test_the_next_command_names_the_rdp_client_that_is_there(c):
+    _, admin = start(c)
+    folder = c.directory / "bin"
+    folder.mkdir()
+    (folder / "xfreerdp").touch(mode=0o755)
+    config = c.directory / "kasse-07" / "till.toml"
+    program = c.start("pair", [c.build / "cli/tillbridge", "pair", admin.add("kasse-07"), "--config", config],
+                      {**c.environment(), "PATH": f"/nowhere:{folder}"})
+    assert program.wait() == 0, program.text()
+    assert "connect with: xfreerdp /v:TERMINAL-SERVER" in program.text(), program.text()
+
+
 def test_tokens_that_are_refused(c):
     """Replayed, of another till, run out, guessed: refused with a reason, audited, and nobody becomes a till."""
     server, admin = start(c, "token_s = 5")
