@@ -223,7 +223,13 @@ void LibusbSource::Impl::arrived(libusb_device* device,
                                  [device](const auto& item) { return item->device() == device; });
                            }});
   devices.emplace(busid, std::move(entry));
-  observer.arrived({busid, *description, sysfs.enumeration(busid)});
+  std::string enumeration = sysfs.enumeration(busid);
+  if (enumeration.empty() && sysfs.present(busid, libusb_get_device_address(device))) {
+    log::warning("a restart of this server will unplug the stick at port " + busid +
+                 " in its session: /proc/sys/kernel/random/boot_id cannot be read, which tells "
+                 "whether a stick stayed plugged in; let the service read it (no ProcSubset=pid)");
+  }
+  observer.arrived({busid, *description, std::move(enumeration)});
 }
 
 void LibusbSource::Impl::left(libusb_device* device) {
