@@ -62,12 +62,12 @@ class Wire:
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=self._forward, args=(one, other), daemon=True).start()
 
-    @staticmethod
-    def _forward(one, other):
+    def _forward(self, one, other):
         try:
             while data := one.recv(1 << 16):
                 other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
+            if one in self.ends:  # cut() wakes readers with an end that is none
+                other.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # cut
 
