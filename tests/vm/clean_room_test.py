@@ -173,13 +173,14 @@ def secrets_are_kept(shop):
 
 
 TSE = "/dev/disk/by-id/usb-TILLBRDG_Simulated_TSE_5A2F00000001-0:0-part1"
-# A receipt that was not signed (exit code 40), or of which nobody knows while the TSE is away (41), is none of those that are counted.
+# Only receipts that were signed count: not one whose TSE was pulled before (exit code 13) or while it was asked (40: not signed,
+# 41: nobody can be asked yet).
 RECEIPTS = f"""
 rm -f /root/enough; : >/root/receipts
 while [ ! -e /root/enough ]; do
   mountpoint -q /media/tse || {{ udevadm wait --timeout=60 {TSE}; mount {TSE} /media/tse; }}
   code=0; tillbridge-pos receipt --client kasse-01 --amount 1.00 --pins /root/tse-pins >/root/receipt.txt 2>&1 || code=$?
-  case $code in 0) echo signed >>/root/receipts;; 40 | 41) umount -l /media/tse; sleep 1;; *) cat /root/receipt.txt; exit $code;; esac
+  case $code in 0) echo signed >>/root/receipts;; 13 | 40 | 41) umount -l /media/tse; sleep 1;; *) cat /root/receipt.txt; exit $code;; esac
 done
 umount /media/tse
 """
