@@ -194,6 +194,7 @@ while [ ! -e /root/enough ]; do
   dd if=$disk of=/root/read bs=64k skip=$((number % 200)) count=1 iflag=direct status=none
   cmp /root/written /root/read
   echo $number >>/root/blocks
+  sleep 0.3  # leaves the emulated machines time for what else they do
 done
 """
 
