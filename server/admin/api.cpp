@@ -420,8 +420,30 @@ Reply Call::audit_verify() {
   return reply;
 }
 
-// The log's writer selects and writes it, so this is on the loop's thread; a year of a shop is a
-// few megabytes.
+Reply export_reply(const audit::Exporter& exporter, const audit::Selection& selection,
+                   audit::Time now) {
+  Reply reply;
+  reply.content_type = "application/jsonl";
+  reply.file_name = "tillbridge-audit.jsonl";
+  bool full = false;
+  const auto status = exporter.write(selection, now, [&](std::string_view piece) -> Status {
+    full = reply.body.size() + piece.size() > limits::export_bytes;
+    if (full) return fail(ErrorCode::limit, "the export is too large");
+    reply.body += piece;
+    return {};
+  });
+  if (full) {
+    return reply_to(
+        {413, "too_large",
+         "the export would be larger than " + std::to_string(limits::export_bytes >> 20U) + " MiB",
+         "choose one stick or a shorter period"});
+  }
+  if (!status) {
+    return reply_to({503, "not_read", status.error().message, "look at the server's journal"});
+  }
+  return reply;
+}
+
 Reply Call::audit_export() {
   audit::Selection selection;
   const std::string stick = parameter("stick");
@@ -446,26 +468,11 @@ Reply Call::audit_export() {
                    {audit::Field::until, audit::time_text(selection.to)}};
   admin_.record(std::move(entry));
   (void)admin_.flush_audit();
+  // Years of a large shop take seconds, and no receipt waits for the auditor.
   Reply reply;
-  reply.content_type = "application/jsonl";
-  reply.file_name = "tillbridge-audit.jsonl";
-  bool full = false;
-  const auto status =
-      admin_.audit().write_export(selection, now, [&](std::string_view piece) -> Status {
-        full = reply.body.size() + piece.size() > limits::export_bytes;
-        if (full) return fail(ErrorCode::limit, "the export is too large");
-        reply.body += piece;
-        return {};
-      });
-  if (full) {
-    return reply_to(
-        {413, "too_large",
-         "the export would be larger than " + std::to_string(limits::export_bytes >> 20U) + " MiB",
-         "choose one stick or a shorter period"});
-  }
-  if (!status) {
-    return reply_to({503, "not_read", status.error().message, "look at the server's journal"});
-  }
+  reply.elsewhere = [selection, now, exporter = admin_.audit().exporter()] {
+    return export_reply(exporter, selection, now);
+  };
   return reply;
 }
 

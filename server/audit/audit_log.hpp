@@ -34,6 +34,29 @@ struct Selection {
 /// Takes an export piece by piece; an error ends it.
 using Sink = std::function<Status(std::string_view)>;
 
+class SigningKey;
+struct Line;
+
+/// What was durable in a log when this was made, to be exported. A value of its own: on any thread,
+/// also while the log is written on.
+class Exporter {
+ public:
+  /// Everything of that stick and period as a file that an auditor can read and check, see
+  /// FORMAT.md. Reads the log three times, so for years of a large shop it takes seconds.
+  /// `malformed`: the log was changed; a file that proves something cannot be made of it.
+  [[nodiscard]] Status write(const Selection& selection, Time now, const Sink& sink) const;
+
+ private:
+  friend class AuditLog;
+  [[nodiscard]] Status each_entry(
+      const std::function<Status(std::string_view, const Line&)>& entry) const;
+
+  std::filesystem::path folder_{};
+  std::shared_ptr<const SigningKey> key_{};
+  std::uint64_t last_ = 0;           // the last durable entry; 0: none
+  std::uint64_t current_first_ = 0;  // the first one of the file that was written to
+};
+
 struct Options {
   std::uint64_t file_bytes = limits::file_bytes;
   std::uint32_t entries_per_head = limits::entries_per_head;
@@ -89,9 +112,7 @@ class AuditLog {
   [[nodiscard]] const std::string& fingerprint() const noexcept;  ///< of the public key, hex
   [[nodiscard]] const std::filesystem::path& folder() const noexcept;
 
-  /// Everything durable of that stick and period as a file that an auditor can read and check, see
-  /// FORMAT.md.
-  [[nodiscard]] Status write_export(const Selection& selection, Time now, const Sink& sink) const;
+  [[nodiscard]] Exporter exporter() const;
 
  private:
   struct Impl;

@@ -1,6 +1,7 @@
 // What an AuditLog has inside. Included by this room's .cpp files only.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,7 +23,7 @@ struct AuditLog::Impl {
 
   files::PrivateFolder folder;
   Options options;
-  std::optional<SigningKey> key;
+  std::shared_ptr<const SigningKey> key;
   Head head;
   std::optional<Error> head_problem, broken;
 

@@ -119,7 +119,7 @@ void AuditLog::Impl::continue_behind_head() {
 Status AuditLog::Impl::start_anew(Time now) {
   auto made = SigningKey::make();
   if (!made) return made.error();
-  key = std::move(*made);
+  key = std::make_shared<const SigningKey>(std::move(*made));
   const auto pem = key->pem();
   if (!pem) return pem.error();
   durable_n = 0;
@@ -147,7 +147,7 @@ Status AuditLog::Impl::load_key() {
     return damage("its key (" + path(key_name) + ") is broken: " + loaded.error().message +
                   ". Put it back from a backup.");
   }
-  key = std::move(*loaded);
+  key = std::make_shared<const SigningKey>(std::move(*loaded));
   const auto shown = files::read_file(path(public_key_name), key_file_bytes);
   if (!shown && shown.error().code == ErrorCode::unavailable) {
     return files::write_file(path(public_key_name), key->public_key().pem());
@@ -292,7 +292,7 @@ Status AuditLog::Impl::put_aside(Time now, const Error& why) {
     if (Status moved = move(file); !moved) return moved;
   }
   // With the key the chain goes on behind what it signed last; without, a new one begins.
-  const bool key_usable = load_key() || key.has_value();
+  const bool key_usable = load_key() || key != nullptr;
   if (const auto head_text = files::read_file(path(head_name), head_file_bytes)) {
     if (Status kept = files::write_file(folder.path() / name / head_name, *head_text); !kept) {
       return kept;

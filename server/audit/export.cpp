@@ -38,32 +38,6 @@ std::optional<Time> time_in(const ordered_json& json, const char* name) {
   return text ? parse_time(*text) : std::nullopt;
 }
 
-/// Every durable entry in order. Bounded by the files' own limits; what cannot be read as an entry
-/// is an error, since a file that is exported is to prove something.
-Status each_entry(const AuditLog& log,
-                  const std::function<Status(std::string_view, const Line&)>& entry) {
-  const auto found = list_log_files(log.folder());
-  if (!found) return found.error();
-  for (const std::string& name : found->all()) {
-    const auto content = files::read_file(log.folder() / name, limits::read_file_bytes);
-    if (!content) return content.error();
-    Status status;
-    for_each_line(*content, [&](std::string_view text, std::size_t, bool) {
-      const auto line = parse_line(text);
-      if (!line) {
-        status = fail(ErrorCode::malformed, "The audit log (" + name +
-                                                ") was changed: " + line.error().message +
-                                                ". Run: tillbridge audit verify");
-      } else {
-        status = entry(text, *line);
-      }
-      return status.ok();
-    });
-    if (!status) return status;
-  }
-  return {};
-}
-
 bool in_period(const Line& line, const Selection& selection) {
   return line.time >= selection.from && line.time <= selection.to;
 }
@@ -228,16 +202,71 @@ std::string signed_text(const ExportEnd& end) {
          end.head.hash + "\n" + time_text(end.head.time) + "\n";
 }
 
+Exporter AuditLog::exporter() const {
+  Exporter exporter;
+  exporter.folder_ = folder();
+  exporter.key_ = impl_->key;
+  exporter.last_ = impl_->durable_n;
+  exporter.current_first_ = impl_->file_month_known ? impl_->file_first : impl_->durable_n + 1;
+  return exporter;
+}
+
+// Up to the last entry of that time, in order. What cannot be read as an entry is an error, since a
+// file that is exported is to prove something.
+Status Exporter::each_entry(
+    const std::function<Status(std::string_view, const Line&)>& entry) const {
+  const auto found = list_log_files(folder_);
+  if (!found) return found.error();
+  const auto changed = [](const std::string& what) {
+    return fail(ErrorCode::malformed,
+                "The audit log was changed: " + what + " Run: tillbridge audit verify");
+  };
+  std::uint64_t seen = 0;
+  const auto each_of = [&](const std::string& name, const std::string& content) {
+    Status status;
+    for_each_line(content, [&](std::string_view text, std::size_t, bool) {
+      const auto line = parse_line(text);
+      if (!line) {
+        status = changed(line.error().message + " (" + name + ").");
+      } else {
+        seen = line->n;
+        status = entry(text, *line);
+      }
+      return status.ok() && seen < last_;
+    });
+    return status;
+  };
+  for (const std::string& name : found->older) {
+    if (first_in_name(name) >= current_first_ || seen >= last_) break;
+    const auto content = files::read_file(folder_ / name, limits::read_file_bytes);
+    if (!content) return content.error();
+    if (Status status = each_of(name, *content); !status) return status;
+  }
+  if (seen < last_) {
+    // The file that was the current one may have been put away since, or be put away now: if it has
+    // no name of its own after it was read, it was still the right one.
+    auto content = files::read_file(folder_ / current_name, limits::read_file_bytes);
+    const std::string put_away = older_name(current_first_);
+    const auto moved = files::read_file(folder_ / put_away, limits::read_file_bytes);
+    if (moved || moved.error().code != ErrorCode::unavailable) content = moved;
+    if (!content) return content.error();
+    if (Status status = each_of(moved ? put_away : current_name, *content); !status) return status;
+  }
+  if (seen != last_) return changed(std::to_string(last_) + " is not its last entry any more.");
+  return {};
+}
+
 // Three walks over the log instead of one that would have to keep all of it.
-Status AuditLog::write_export(const Selection& selection, Time now, const Sink& sink) const {
+Status Exporter::write(const Selection& selection, Time now, const Sink& sink) const {
+  const PublicKey& public_key = key_->public_key();
   ExportStart start{
-      .selection = selection, .made = now, .before = chain_start(), .public_key = public_key()};
+      .selection = selection, .made = now, .before = chain_start(), .public_key = public_key.pem()};
   const auto is_within = [&](const Line& line) {
     return start.first != 0 && line.n >= start.first && line.n <= start.last;
   };
   // The clock may have been set back, so the period is the part between its first and last entry.
-  Status status = each_entry(*this, [&](std::string_view, const Line& line) {
-    if (line.n > impl_->durable_n || !in_period(line, selection)) return Status();
+  Status status = each_entry([&](std::string_view, const Line& line) {
+    if (!in_period(line, selection)) return Status();
     if (start.first == 0) {
       start.first = line.n;
       start.before = line.prev;
@@ -250,10 +279,10 @@ Status AuditLog::write_export(const Selection& selection, Time now, const Sink& 
   if (start.first != 0) start.left_out = start.last - start.first + 1 - start.entries;
 
   HashingSink out(sink);
-  for (const std::string& line : preface(start, fingerprint())) {
+  for (const std::string& line : preface(start, public_key.fingerprint())) {
     if (status = out.write(line); !status) return status;
   }
-  status = each_entry(*this, [&](std::string_view, const Line& line) {
+  status = each_entry([&](std::string_view, const Line& line) {
     if (!is_within(line) || !is_chosen(line, selection)) return Status();
     return out.write("# " + describe(line));
   });
@@ -266,7 +295,7 @@ Status AuditLog::write_export(const Selection& selection, Time now, const Sink& 
     if (left_out.digests.empty()) return Status();
     return out.write(write_left_out(std::exchange(left_out, {})));
   };
-  status = each_entry(*this, [&](std::string_view text, const Line& line) {
+  status = each_entry([&](std::string_view text, const Line& line) {
     if (!is_within(line)) return Status();
     const auto link = link_of(text);
     if (!link || link->prev != hash) {
@@ -290,10 +319,10 @@ Status AuditLog::write_export(const Selection& selection, Time now, const Sink& 
   ExportEnd end;
   end.head = {start.last, hash, std::chrono::floor<std::chrono::microseconds>(now), {}};
   end.digest = out.digest();
-  auto head_signature = impl_->key->sign(signed_text(end.head));
+  auto head_signature = key_->sign(signed_text(end.head));
   if (!head_signature) return head_signature.error();
   end.head.signature = std::move(*head_signature);
-  auto signature = impl_->key->sign(signed_text(end));
+  auto signature = key_->sign(signed_text(end));
   if (!signature) return signature.error();
   end.signature = std::move(*signature);
   return sink(write_export_end(end) + "\n");

@@ -1,6 +1,8 @@
 // Whatever is done to a log, verify() finds it.
 #include <array>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -48,7 +50,7 @@ class Tampering : public ::testing::Test {
       file << piece;
       return Status();
     };
-    must(log.write_export({"stick-a", at(10), at(20)}, at(101), sink));
+    must(log.exporter().write({"stick-a", at(10), at(20)}, at(101), sink));
     export_ = file.str();
     older_ = must(list_log_files(folder_.path())).older.at(0);
   }
@@ -274,7 +276,7 @@ TEST_F(Tampering, AnExportOfNothingOrOfEverythingIsOneToo) {
   const AuditLog log = must(AuditLog::open(folder_.path(), at(200)));
   const auto exported = [&](const Selection& selection) {
     std::string file;
-    must(log.write_export(selection, at(300), [&](std::string_view piece) {
+    must(log.exporter().write(selection, at(300), [&](std::string_view piece) {
       file += piece;
       return Status();
     }));
@@ -286,14 +288,58 @@ TEST_F(Tampering, AnExportOfNothingOrOfEverythingIsOneToo) {
   const std::string everything = exported({"", at(-100), at(600)});
   EXPECT_EQ(check_export(everything), "");
   EXPECT_THAT(everything, HasSubstr("stick-b"));
-  const Status failed = log.write_export({"", at(-100), at(600)}, at(300), [](std::string_view) {
-    return Status(fail(ErrorCode::io, "the browser is gone"));
-  });
+  const Status failed = log.exporter().write(
+      {"", at(-100), at(600)}, at(300),
+      [](std::string_view) { return Status(fail(ErrorCode::io, "the browser is gone")); });
   EXPECT_THAT(failed.error().message, HasSubstr("browser"));
   LogFolder other;
   const AuditLog other_log = must(AuditLog::open(other.path(), at(0)));
   key_ = other_log.public_key();
   EXPECT_THAT(check_export(everything), HasSubstr("another server"));
+}
+
+// An export is made on a thread of its own, so the log goes on meanwhile: entries come, files are
+// put away under other names, and the last line may be half written.
+TEST_F(Tampering, AnExportHoldsWhatWasThereWhenItWasAskedForThoughTheLogGoesOn) {
+  AuditLog log = must(AuditLog::open(folder_.path(), at(200), {.file_bytes = 1150}));
+  const Exporter exporter = log.exporter();
+  const std::size_t files_before = must(list_log_files(folder_.path())).older.size();
+  int written = 0;
+  const auto go_on = [&] {
+    ++written;
+    must(log.record(lease_begun("stick-a", written), at(200 + written)));
+  };
+  go_on();
+  std::string file;
+  must(exporter.write({"", at(-100), at(600)}, at(300), [&](std::string_view piece) {
+    if (written < 30) go_on();
+    file += piece;
+    return Status();
+  }));
+  EXPECT_GT(must(list_log_files(folder_.path())).older.size(), files_before + 5);
+  EXPECT_EQ(check_export(file), "");
+  EXPECT_THAT(file, Not(HasSubstr(time_text(at(201)))));
+  EXPECT_THAT(file, HasSubstr(time_text(at(20))));
+
+  std::ofstream(folder_.file(current_name), std::ios::app) << "{\"n\":";
+  std::string later;
+  must(log.exporter().write({"", at(-100), at(600)}, at(300), [&](std::string_view piece) {
+    later += piece;
+    return Status();
+  }));
+  EXPECT_EQ(check_export(later), "");
+  EXPECT_THAT(later, HasSubstr(time_text(at(200 + written))));
+}
+
+// What should be there is missed, also if nothing that is there is wrong.
+TEST_F(Tampering, AnExportOfALogWhoseEndWasTakenAwayIsNoneAtAll) {
+  const AuditLog log = must(AuditLog::open(folder_.path(), at(200)));
+  const Exporter exporter = log.exporter();
+  std::filesystem::resize_file(folder_.file(current_name), 0);
+  const Status status =
+      exporter.write({"", at(-100), at(600)}, at(300), [](std::string_view) { return Status(); });
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, HasSubstr("is not its last entry any more"));
 }
 
 // By FORMAT.md alone: a program that has no line in common with ours comes to the same.
