@@ -194,6 +194,11 @@ void tills_part(Page& page, const admin::State& state, const Totals& totals, adm
   for (const admin::TillView& till : state.tills) {
     states(page, {{"till", till.name}}, till.state, all);
   }
+  // Each till has its line, also one without a lease, so that a rule can say which has none.
+  std::map<std::string, std::uint64_t> leases;
+  for (const admin::LeaseView& lease : state.leases) leases[lease.till] += 1;
+  page.family("tillbridge_till_sticks", "gauge", "How many sticks a till has now.");
+  counts_of_tills(page, state, leases);
   page.family("tillbridge_till_state_seconds_total", "counter",
               "How long a till has been in each state since the server's start.");
   for (const admin::TillView& till : state.tills) {

@@ -63,6 +63,7 @@ TEST_F(MetricsTest, CountsWhatHappensAndNeverForgetsIt) {
   text = page();
   EXPECT_EQ(value(text, "tillbridge_stick_state" + stick + ",state=\"in_use\"}"), 1);
   EXPECT_EQ(value(text, "tillbridge_till_state{till=\"kasse-01\",state=\"connected\"}"), 1);
+  EXPECT_EQ(value(text, "tillbridge_till_sticks{till=\"kasse-01\"}"), 1);
   EXPECT_EQ(value(text, "tillbridge_leases_total" + pair + "}"), 1);
   const double transfers = value(text, "tillbridge_transfers_total" + pair + "}");
   EXPECT_GE(transfers, 4);
@@ -80,6 +81,7 @@ TEST_F(MetricsTest, CountsWhatHappensAndNeverForgetsIt) {
   text = page();
   EXPECT_EQ(value(text, "tillbridge_transfers_total" + pair + "}"), transfers);
   EXPECT_EQ(value(text, "tillbridge_till_state{till=\"kasse-01\",state=\"away\"}"), 1);
+  EXPECT_EQ(value(text, "tillbridge_till_sticks{till=\"kasse-01\"}"), 0);
   kasse = connected("kasse-01");
   ASSERT_TRUE(use_stick(*kasse));
   text = page();
