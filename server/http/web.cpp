@@ -250,13 +250,29 @@ class Web::Library final : public httplib::Server {
       bool closed = false;
       close_after = false;
       const bool last = count == limits::requests_per_connection;
-      if (!process_request(stream, last, closed, prepare) || closed || close_after) return;
+      if (!answer_one(stream, last, closed) || closed || close_after) return;
     }
   }
 
   void stop() { svr_sock_ = INVALID_SOCKET; }
 
  private:
+  /// One request; false: the connection is at its end. A template, so that only the call that the
+  /// library has is looked at: of Debian 12 (0.11) the one, of Debian 13 (0.18) the other.
+  template <typename Stream>
+  bool answer_one(Stream& stream, bool last, bool& closed) {
+    if constexpr (requires { this->process_request(stream, last, closed, prepare); }) {
+      return this->process_request(stream, last, closed, prepare);
+    } else {
+      std::string remote, local;
+      int remote_port = 0, local_port = 0;
+      stream.get_remote_ip_and_port(remote, remote_port);
+      stream.get_local_ip_and_port(local, local_port);
+      return this->process_request(stream, remote, remote_port, local, local_port, last, closed,
+                                   prepare);
+    }
+  }
+
   static void refuse(int status, httplib::Response& response) {
     if (status != 404 && status != 405) {
       note_refusal(serving->peer().text(), "HTTP status " + std::to_string(status));
