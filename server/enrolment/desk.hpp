@@ -16,8 +16,8 @@
 #include "server/admin/hooks.hpp"
 #include "server/authority/authority.hpp"
 #include "server/authority/conversation.hpp"
-#include "server/authority/guess_limit.hpp"
 #include "server/authority/tokens.hpp"
+#include "server/guessing/guess_limit.hpp"
 #include "server/usb/usb_server.hpp"
 
 namespace tillbridge::enrolment {
@@ -95,7 +95,7 @@ class Desk final : public admin::Enrolment {
   admin::Administration* administration_ = nullptr;
   std::function<void()> renewed_;
   std::list<std::unique_ptr<Visitor>> visitors_;
-  authority::GuessLimit asks_, guesses_, audited_;
+  guessing::GuessLimit asks_, guesses_, audited_;
   transport::Timer housekeeping_timer_;
 };
 

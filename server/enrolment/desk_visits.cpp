@@ -170,7 +170,7 @@ void Desk::asked_without_token(Visitor& visitor) {
   if (!fresh) row = **known;
   if (fresh) {
     const auto near = std::count_if(all->begin(), all->end(), [&](const store::Pending& other) {
-      return authority::network_of(other.address) == visitor.network;
+      return guessing::network_of(other.address) == visitor.network;
     });
     if (all->size() >= limits::pending ||
         static_cast<std::size_t>(near) >= limits::pending_per_address) {

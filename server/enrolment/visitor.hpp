@@ -15,7 +15,7 @@ struct Desk::Visitor {
         conversation(loop.now()),
         timer(loop),
         address(stream->peer().address),
-        network(authority::network_of(address)) {}
+        network(guessing::network_of(address)) {}
 
   std::unique_ptr<transport::Stream> stream;
   authority::Conversation conversation;

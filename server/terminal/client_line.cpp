@@ -56,7 +56,10 @@ void ClientLine::wait(std::vector<pollfd>& others, std::optional<Instant> deadli
     stopped_ = !ended_;
     finish("tillbridge-terminal stops");
   }
-  if (Status serviced = peer_->service(); !serviced) finish(serviced.error().message);
+  if (Status serviced = peer_->service(); !serviced) {
+    logon_refused_ = serviced.error().code == ErrorCode::refused;
+    finish(serviced.error().message);
+  }
 }
 
 std::optional<RdpPeer::Event> ClientLine::poll() {

@@ -23,6 +23,7 @@ struct SessionOutcome {
   bool activated = false;       ///< a user was in; false for port scans and refused logons
   std::optional<bool> success;  ///< what the sink said; nothing if it never came to an end
   bool last = false;            ///< nothing is left to do for another session
+  bool logon_refused = false;   ///< the client said a wrong user or password
 };
 
 /// Used by its session's thread only. Reports what every session reports (who came, what the client
@@ -57,6 +58,7 @@ class ClientLine {
 
   void report(const Report& report) { reporter_.report(number_, report); }
   [[nodiscard]] bool activated() const { return activated_; }
+  [[nodiscard]] bool logon_refused() const { return logon_refused_; }
   /// The time when wait() returned.
   [[nodiscard]] Instant now() const { return now_; }
 
@@ -79,7 +81,7 @@ class ClientLine {
   };
   std::deque<Waiting> waiting_;
   std::size_t waiting_bytes_ = 0;
-  bool activated_ = false, stopped_ = false;
+  bool activated_ = false, stopped_ = false, logon_refused_ = false;
   std::optional<std::string> ended_;  ///< why
 };
 

@@ -119,10 +119,9 @@ void Service::accept() {
     return;  // otherwise the client has gone away again
   }
   const std::string address = from.text();
-  if (sessions_.size() >= settings_.sessions) {
+  if (const auto why = turned_away(address)) {
     reporter_.report(0, {"refused",
-                         "client " + address + " refused: " + std::to_string(settings_.sessions) +
-                             " sessions are open already (--sessions)",
+                         "client " + address + " refused: " + *why,
                          {{"address", address}},
                          rdpeusb::Level::warning});
     return;
@@ -130,9 +129,21 @@ void Service::accept() {
   start_session(std::move(socket), address);
 }
 
+std::optional<std::string> Service::turned_away(const std::string& address) {
+  if (sessions_.size() >= settings_.sessions) {
+    return std::to_string(settings_.sessions) + " sessions are open already (--sessions)";
+  }
+  if (const auto wait = wrong_logons_.wait(guessing::network_of(address), clock_now())) {
+    return "too many wrong passwords; the next try is possible in " +
+           std::to_string(std::chrono::ceil<std::chrono::seconds>(*wait).count()) + " s";
+  }
+  return std::nullopt;
+}
+
 void Service::start_session(Descriptor socket, const std::string& address) {
   Running& running = sessions_.emplace_back();
   running.number = ++last_number_;
+  running.address = address;
   running.socket = Descriptor(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0));
   running.logon_ends = clock_now() + logon_patience;
   running.thread = std::thread([this, &running, raw = socket.release(), address] {
@@ -163,6 +174,9 @@ void Service::collect() {
     }
     running->thread.join();
     const SessionOutcome& outcome = running->outcome;
+    if (outcome.logon_refused) {
+      wrong_logons_.count(guessing::network_of(running->address), clock_now());
+    }
     if (outcome.activated) {
       ++ended_;
       if (!outcome.success.value_or(!settings_.verdict_expected)) failed_ = true;

@@ -12,6 +12,7 @@
 
 #include "channel/bytes/instant.hpp"
 #include "channel/bytes/result.hpp"
+#include "server/guessing/guess_limit.hpp"
 #include "server/terminal/client_line.hpp"
 #include "server/terminal/listening.hpp"
 #include "server/terminal/rdp/peer.hpp"
@@ -39,6 +40,11 @@ class Service {
   /// A client has this long for TLS, logon and activation, then it is cut off: FreeRDP would wait
   /// for ever.
   static constexpr Duration logon_patience = std::chrono::seconds(30);
+  /// Wrong passwords from one address, and from all, before nobody there is let in until the oldest
+  /// of them is so long ago. A till with a wrong password in its configuration does not lock the
+  /// others out, and guessing the guide's 18 random bytes is hopeless at any such rate.
+  static constexpr std::size_t wrong_logons = 10, wrong_logons_in_total = 1000;
+  static constexpr Duration wrong_logons_within = std::chrono::minutes(5);
 
   Service(Settings settings, Reporter& reporter);
   ~Service();
@@ -54,6 +60,7 @@ class Service {
  private:
   struct Running {
     std::uint32_t number = 0;
+    std::string address;
     std::thread thread;
     Descriptor socket;  ///< a duplicate: to cut the client off while FreeRDP waits for it
     Instant logon_ends{};
@@ -64,6 +71,8 @@ class Service {
   };
 
   void accept();
+  /// Why this client is turned away; nothing: it is let in.
+  [[nodiscard]] std::optional<std::string> turned_away(const std::string& address);
   void start_session(Descriptor socket, const std::string& address);
   void run_session(Running& running, int socket, const std::string& address);
   void collect();
@@ -78,6 +87,7 @@ class Service {
   std::uint32_t last_number_ = 0;
   std::uint32_t ended_ = 0;              ///< of those that were activated
   std::optional<Instant> accept_again_;  ///< set while the system has no descriptors left
+  guessing::GuessLimit wrong_logons_{wrong_logons, wrong_logons_in_total, wrong_logons_within};
   bool stopping_ = false;
   bool failed_ = false;
 };

@@ -25,7 +25,8 @@ SessionOutcome Session::run(const std::function<void()>& activated) {
     if (const auto* report = std::get_if<Report>(&*output)) take(*report);
   }
   line_.close();
-  return {line_.activated(), verdict_};
+  return {
+      .activated = line_.activated(), .success = verdict_, .logon_refused = line_.logon_refused()};
 }
 
 void Session::log_off() {

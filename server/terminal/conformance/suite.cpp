@@ -76,6 +76,7 @@ SessionOutcome Suite::run_session(std::uint32_t number, std::unique_ptr<RdpPeer>
     run_cases(line, client);
   }
   line.close();
+  outcome.logon_refused = line.logon_refused();
   outcome.last = next_ == options_.cases.size();
   return outcome;
 }

@@ -84,7 +84,8 @@ class RdpPeer {
   virtual void add_polled(std::vector<pollfd>& polled) const = 0;
   /// More input is buffered already: service() again without waiting.
   [[nodiscard]] virtual bool input_pending() const = 0;
-  /// Reads what has come, a bounded amount of it. An error is the end of the session and says why.
+  /// Reads what has come, a bounded amount of it. An error is the end of the session and says why;
+  /// `refused`: wrong user or password.
   [[nodiscard]] virtual Status service() = 0;
   [[nodiscard]] virtual std::optional<Event> poll() = 0;
 

@@ -6,7 +6,6 @@
 #include "channel/pairing/till_conversation.hpp"
 #include "server/authority/authority.hpp"
 #include "server/authority/conversation.hpp"
-#include "server/authority/guess_limit.hpp"
 #include "server/authority/limits.hpp"
 #include "server/authority/tokens.hpp"
 #include "tests/unit/authority/folder.hpp"
@@ -175,21 +174,6 @@ TEST_F(TokenTest, TheStoreNeverSeesIt) {
   const std::string kept = pairing::hex(made.row.hash);
   EXPECT_EQ(kept.find(pairing::hex(made.secret)), std::string::npos);
   EXPECT_NE(make_token("kasse-07", "", noon, 15min).secret, made.secret);
-}
-
-TEST(GuessLimitTest, CountsEachAddressAndAll) {
-  GuessLimit limit(2, 3, 60s);
-  EXPECT_FALSE(limit.wait("a", 0s));
-  limit.count("a", 0s);
-  limit.count("a", 10s);
-  EXPECT_EQ(limit.wait("a", 20s), Duration(40s));
-  EXPECT_FALSE(limit.wait("b", 20s));
-  limit.count("b", 20s);
-  EXPECT_EQ(limit.wait("c", 30s), Duration(30s)) << "all together";
-  EXPECT_FALSE(limit.wait("a", 60s));
-  EXPECT_EQ(network_of("192.0.2.7:51344"), "192.0.2.7");
-  EXPECT_EQ(network_of("[2001:db8::7]:51344"), network_of("[2001:db8::ffff:8]:1"));
-  EXPECT_NE(network_of("[2001:db8::7]:51344"), network_of("[2001:db9::7]:51344"));
 }
 
 // --- conversations

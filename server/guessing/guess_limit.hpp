@@ -1,4 +1,4 @@
-// How often somebody may try.
+// How often somebody may try a secret. A value; time is a parameter.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 #include "channel/bytes/instant.hpp"
 
-namespace tillbridge::authority {
+namespace tillbridge::guessing {
 
 /// Counts tries of the last window, for each address and in total. An address without its port.
 class GuessLimit {
@@ -39,4 +39,4 @@ class GuessLimit {
 /// first 64 bits: one machine has all that are in them.
 [[nodiscard]] std::string network_of(const std::string& peer_address);
 
-}  // namespace tillbridge::authority
+}  // namespace tillbridge::guessing

@@ -1,11 +1,11 @@
-#include "server/authority/guess_limit.hpp"
+#include "server/guessing/guess_limit.hpp"
 
 #include <array>
 #include <cstdint>
 
 #include <arpa/inet.h>
 
-namespace tillbridge::authority {
+namespace tillbridge::guessing {
 
 void GuessLimit::forget(Instant now) {
   while (!tries_.empty() && tries_.front().when + window_ <= now) {
@@ -47,4 +47,4 @@ std::string network_of(const std::string& peer_address) {
   return text.data();
 }
 
-}  // namespace tillbridge::authority
+}  // namespace tillbridge::guessing
