@@ -85,7 +85,9 @@ bool add_extension(X509* certificate, int id, const std::string& value) {
 }
 
 bool describe(X509* certificate, EVP_PKEY* key) {
-  constexpr long one_year_s = 365L * 24 * 60 * 60;
+  // Clients trust this very certificate, by its fingerprint or because they saw it first, so its
+  // end protects nobody; a short one would keep all tills out at once, on the shop's busiest day.
+  constexpr long ten_years_s = 3653L * 24 * 60 * 60;
   std::int64_t serial = 0;
   std::array<unsigned char, 7> random{};  // 56 bits: positive in 64
   if (RAND_bytes(random.data(), random.size()) != 1) return false;
@@ -98,7 +100,7 @@ bool describe(X509* certificate, EVP_PKEY* key) {
   return X509_set_version(certificate, X509_VERSION_3) == 1 &&
          ASN1_INTEGER_set_int64(X509_get_serialNumber(certificate), serial) == 1 &&
          X509_gmtime_adj(X509_getm_notBefore(certificate), -60) != nullptr &&
-         X509_gmtime_adj(X509_getm_notAfter(certificate), one_year_s) != nullptr &&
+         X509_gmtime_adj(X509_getm_notAfter(certificate), ten_years_s) != nullptr &&
          X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, common.data(),
                                     static_cast<int>(common.size()), -1, 0) == 1 &&
          X509_set_issuer_name(certificate, subject) == 1 &&

@@ -14,7 +14,7 @@ namespace tillbridge::terminal {
 [[nodiscard]] Result<ServerIdentity> load_identity(const std::filesystem::path& certificate,
                                                    const std::filesystem::path& key);
 
-/// A self-signed one for this host, valid for a year, with an RSA-2048 key (old RDP clients know
+/// A self-signed one for this host, valid for ten years, with an RSA-2048 key (old RDP clients know
 /// nothing else).
 [[nodiscard]] Result<ServerIdentity> make_identity();
 
