@@ -151,6 +151,20 @@ void print_leases(const Json& state) {
       rows, "no stick is in use");
 }
 
+void print_bonds(const Json& state, const char* member, const std::string& value) {
+  Json mine = Json::object();
+  for (const char* list : {"mappings", "leases"}) {
+    mine[list] = Json::array();
+    for (const Json& item : state.at(list)) {
+      if (text_of(item, member) == value) mine[list].push_back(item);
+    }
+  }
+  print_line("");
+  print_mappings(mine);
+  print_line("");
+  print_leases(mine);
+}
+
 void print_values(const Json& object,
                   const std::vector<std::pair<const char*, const char*>>& rows) {
   std::size_t width = 0;

@@ -13,6 +13,8 @@ void print_pending(const Json& state);
 /// In the order in which they are looked at, stick by stick.
 void print_mappings(const Json& state);
 void print_leases(const Json& state);
+/// Mappings and leases of one stick or till: those whose `member` is `value`.
+void print_bonds(const Json& state, const char* member, const std::string& value);
 /// Every value under its name, those that are empty left out.
 void print_values(const Json& object, const std::vector<std::pair<const char*, const char*>>& rows);
 

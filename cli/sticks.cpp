@@ -33,17 +33,7 @@ void show(AdminSession& session, const std::string& name) {
                        {"last_seen", "last seen"},
                        {"blocked_until", "blocked until"},
                        {"fingerprint", "descriptors"}});
-  Json mine = state;
-  for (const char* list : {"mappings", "leases"}) {
-    mine[list] = Json::array();
-    for (const Json& item : state.at(list)) {
-      if (text_of(item, "stick") == text_of(stick, "id")) mine[list].push_back(item);
-    }
-  }
-  print_line("");
-  print_mappings(mine);
-  print_line("");
-  print_leases(mine);
+  print_bonds(state, "stick", text_of(stick, "id"));
 }
 
 struct Words {

@@ -77,13 +77,13 @@ void add_tills(CLI::App& app, Chosen& chosen, const std::shared_ptr<AdminOptions
                        {"state", "state"},
                        {"address", "address"},
                        {"last_seen", "last seen"},
-                       {"note", "note"},
-                       {"mappings", "mappings"}});
+                       {"note", "note"}});
     if (one.value("certificate", Json()).is_object()) {
       print_values(one["certificate"],
                    {{"fingerprint", "certificate"}, {"not_after", "valid until"}});
     }
     print_times(one);
+    print_bonds(session.get("/state"), "till", text_of(one, "name"));
   });
 
   CLI::App* add = with_till(sub("add", "one more: prints the line that makes a machine this till"));

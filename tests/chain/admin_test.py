@@ -117,6 +117,7 @@ def test_from_nothing_to_a_working_stick_in_four_commands(c):
     shown = command(c, "till", "show", "kasse-07", socket_path=server.socket)
     assert "since the server's start: " in shown and "connected " in shown, shown
     assert "certificate" in shown, shown
+    assert re.search(rf"{SERIAL} .* kasse-07\b", shown), f"the till's sticks are shown:\n{shown}"
     kinds = [entry["kind"] for entry in Web(path=server.socket).do("GET", "/audit?limit=1000")["entries"]]
     for kind in ("till_added", "token_issued", "pairing_done", "mapping_added", "lease_begun"):
         assert kind in kinds, (kind, kinds)
