@@ -38,6 +38,8 @@ struct TseOptions {
   std::optional<std::uint32_t> store_mib, most_clients, most_open_transactions;
   /// Unix seconds; decides only for a new TSE.
   std::optional<std::int64_t> certificate_end_s;
+
+  bool operator==(const TseOptions&) const = default;
 };
 
 /// One simulated stick as it stands in a configuration file; the member names are the keys. A text
@@ -84,6 +86,8 @@ struct DeviceOptions {
   std::string inquiry_vendor, inquiry_product, inquiry_revision;
 
   TseOptions tse;
+
+  bool operator==(const DeviceOptions&) const = default;
 };
 
 /// ErrorCode::config names the key that is wrong and what is allowed; ErrorCode::io says what the

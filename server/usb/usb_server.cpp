@@ -482,6 +482,8 @@ void UsbServer::reload() {
   if (!(fresh->admin == config_.admin)) restart_for("[admin]");
   if (fresh->usbip_listen != config_.usbip_listen) restart_for("[usbip]");
   if (fresh->libusb != config_.libusb) restart_for("[libusb]");
+  if (!(fresh->simulated == config_.simulated)) restart_for("[[simulated]]");
+  if (fresh->simulation_control != config_.simulation_control) restart_for("[simulation]");
   log::set_level(fresh->log_level);
   config_.log_level = fresh->log_level;
   config_.alerts = std::move(fresh->alerts);

@@ -52,8 +52,8 @@ class ServerTest : public ::testing::Test {
     bench_.run_what_is_due();
   }
 
-  void reload(const std::string& tables) {
-    test::write_file(file_, config_text(tables));
+  void reload(const std::string& tables, const std::string& sticks = "") {
+    test::write_file(file_, config_text(tables, sticks));
     server_->reload();
   }
 
@@ -435,6 +435,20 @@ TEST_F(ServerTest, ReloadTakesAStickFromARunningSessionAndGivesItToAnother) {
   // And back again.
   reload(map(serial_a, "kasse-01"));
   ASSERT_TRUE(until([&] { return first->granted.size() == 2 && !second->revoked.empty(); }));
+}
+
+TEST_F(ServerTest, WhatAReloadDoesNotChangeIsSaid) {
+  const std::string tables = map(serial_a, "kasse-01");
+  const std::string stick = "[[simulated]]\nserial = \"" + serial_a + "\"\nsize_mib = 8\n";
+  start(tables, stick);
+  reload(tables, stick);
+  EXPECT_EQ(bench_.logged("takes effect after a restart"), 0U);
+  reload(tables, stick + "delay_us = 10\n");
+  EXPECT_EQ(bench_.logged("! [reload] [[simulated]] changed, which takes effect after a restart"),
+            1U);
+  reload(tables, stick + "[simulation]\ncontrol = \"/run/control\"\n");
+  EXPECT_EQ(bench_.logged("! [reload] [simulation] changed"), 1U);
+  EXPECT_EQ(bench_.logged("takes effect after a restart"), 2U);
 }
 
 TEST_F(ServerTest, ABrokenConfigurationKeepsTheOldOne) {
