@@ -42,8 +42,9 @@ class Service {
   static constexpr Duration logon_patience = std::chrono::seconds(30);
   /// Wrong passwords from one address, and from all, before nobody there is let in until the oldest
   /// of them is so long ago. A till with a wrong password in its configuration does not lock the
-  /// others out, and guessing the guide's 18 random bytes is hopeless at any such rate.
-  static constexpr std::size_t wrong_logons = 10, wrong_logons_in_total = 1000;
+  /// others out, and guessing a random password is hopeless at such a rate. FreeRDP's client tries
+  /// each twice, so a person has ten.
+  static constexpr std::size_t wrong_logons = 20, wrong_logons_in_total = 1000;
   static constexpr Duration wrong_logons_within = std::chrono::minutes(5);
 
   Service(Settings settings, Reporter& reporter);

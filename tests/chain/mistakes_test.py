@@ -44,6 +44,35 @@ def test_plugin_of_the_other_generation_of_freerdp(c):
     goes_on(client)
 
 
+def test_wrong_password_at_the_terminal_server(c):
+    """It is said, it can be guessed twenty times only, then not even the right one is heard; who is in already stays."""
+    password = c.file("password", "Kassenladen-17\n")
+    password.chmod(0o600)
+    terminal = c.terminal("--sink", "probe", "--probe-stay", "--user", "kasse", "--password-file", password)
+
+    def client(word, name, user="kasse"):
+        return c.client(terminal.port, arguments=[f"/p:{word}"], name=name, user=user)
+
+    inside = client("Kassenladen-17", "inside")
+    terminal.wait_for("opened by user kasse")
+    said = r"wrong user or password|refused: too many wrong passwords; the next try is possible in \d+ s"
+    for number in range(21):  # xfreerdp tries each twice
+        mark = terminal.mark()
+        guess = client("Kassenladen-17", "guess", user="root") if number == 0 else client(f"guess-{number}", "guess")
+        heard = terminal.wait_for(said, after=mark).group(0)
+        assert guess.wait() != 0
+        if heard.startswith("refused"):
+            break
+    mark = terminal.mark()
+    late = client("Kassenladen-17", "late")
+    terminal.wait_for("refused: too many wrong passwords", after=mark)
+    assert late.wait() != 0
+    goes_on(inside)
+    assert sum("wrong user or password" in line for line in terminal.lines) == 20, terminal.text()
+    assert sum("opened by user" in line for line in terminal.lines) == 1, terminal.text()
+    assert "Kassenladen" not in terminal.text() and "guess-" not in terminal.text(), "passwords are not logged"
+
+
 def test_certificate_unknown(c):
     c.certificates("kasse-01")
     server = c.usb_server([STICK], [MAP])
