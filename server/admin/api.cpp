@@ -420,13 +420,13 @@ Reply Call::audit_verify() {
   return reply;
 }
 
-Reply export_reply(const audit::Exporter& exporter, const audit::Selection& selection,
+Reply export_reply(const audit::Snapshot& snapshot, const audit::Selection& selection,
                    audit::Time now) {
   Reply reply;
   reply.content_type = "application/jsonl";
   reply.file_name = "tillbridge-audit.jsonl";
   bool full = false;
-  const auto status = exporter.write(selection, now, [&](std::string_view piece) -> Status {
+  const auto status = snapshot.write_export(selection, now, [&](std::string_view piece) -> Status {
     full = reply.body.size() + piece.size() > limits::export_bytes;
     if (full) return fail(ErrorCode::limit, "the export is too large");
     reply.body += piece;
@@ -470,8 +470,8 @@ Reply Call::audit_export() {
   (void)admin_.flush_audit();
   // Years of a large shop take seconds, and no receipt waits for the auditor.
   Reply reply;
-  reply.elsewhere = [selection, now, exporter = admin_.audit().exporter()] {
-    return export_reply(exporter, selection, now);
+  reply.elsewhere = [selection, now, snapshot = admin_.audit().snapshot()] {
+    return export_reply(snapshot, selection, now);
   };
   return reply;
 }

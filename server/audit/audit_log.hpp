@@ -37,14 +37,14 @@ using Sink = std::function<Status(std::string_view)>;
 class SigningKey;
 struct Line;
 
-/// What was durable in a log when this was made, to be exported. A value of its own: on any thread,
-/// also while the log is written on.
-class Exporter {
+/// What was durable in a log at one moment. A value of its own: on any thread, also while the log
+/// is written on.
+class Snapshot {
  public:
   /// Everything of that stick and period as a file that an auditor can read and check, see
   /// FORMAT.md. Reads the log three times, so for years of a large shop it takes seconds.
   /// `malformed`: the log was changed; a file that proves something cannot be made of it.
-  [[nodiscard]] Status write(const Selection& selection, Time now, const Sink& sink) const;
+  [[nodiscard]] Status write_export(const Selection& selection, Time now, const Sink& sink) const;
 
  private:
   friend class AuditLog;
@@ -112,7 +112,7 @@ class AuditLog {
   [[nodiscard]] const std::string& fingerprint() const noexcept;  ///< of the public key, hex
   [[nodiscard]] const std::filesystem::path& folder() const noexcept;
 
-  [[nodiscard]] Exporter exporter() const;
+  [[nodiscard]] Snapshot snapshot() const;
 
  private:
   struct Impl;

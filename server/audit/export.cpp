@@ -202,18 +202,18 @@ std::string signed_text(const ExportEnd& end) {
          end.head.hash + "\n" + time_text(end.head.time) + "\n";
 }
 
-Exporter AuditLog::exporter() const {
-  Exporter exporter;
-  exporter.folder_ = folder();
-  exporter.key_ = impl_->key;
-  exporter.last_ = impl_->durable_n;
-  exporter.current_first_ = impl_->file_month_known ? impl_->file_first : impl_->durable_n + 1;
-  return exporter;
+Snapshot AuditLog::snapshot() const {
+  Snapshot snapshot;
+  snapshot.folder_ = folder();
+  snapshot.key_ = impl_->key;
+  snapshot.last_ = impl_->durable_n;
+  snapshot.current_first_ = impl_->file_month_known ? impl_->file_first : impl_->durable_n + 1;
+  return snapshot;
 }
 
 // Up to the last entry of that time, in order. What cannot be read as an entry is an error, since a
 // file that is exported is to prove something.
-Status Exporter::each_entry(
+Status Snapshot::each_entry(
     const std::function<Status(std::string_view, const Line&)>& entry) const {
   const auto found = list_log_files(folder_);
   if (!found) return found.error();
@@ -257,7 +257,7 @@ Status Exporter::each_entry(
 }
 
 // Three walks over the log instead of one that would have to keep all of it.
-Status Exporter::write(const Selection& selection, Time now, const Sink& sink) const {
+Status Snapshot::write_export(const Selection& selection, Time now, const Sink& sink) const {
   const PublicKey& public_key = key_->public_key();
   ExportStart start{
       .selection = selection, .made = now, .before = chain_start(), .public_key = public_key.pem()};

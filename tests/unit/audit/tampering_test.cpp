@@ -50,7 +50,7 @@ class Tampering : public ::testing::Test {
       file << piece;
       return Status();
     };
-    must(log.exporter().write({"stick-a", at(10), at(20)}, at(101), sink));
+    must(log.snapshot().write_export({"stick-a", at(10), at(20)}, at(101), sink));
     export_ = file.str();
     older_ = must(list_log_files(folder_.path())).older.at(0);
   }
@@ -276,7 +276,7 @@ TEST_F(Tampering, AnExportOfNothingOrOfEverythingIsOneToo) {
   const AuditLog log = must(AuditLog::open(folder_.path(), at(200)));
   const auto exported = [&](const Selection& selection) {
     std::string file;
-    must(log.exporter().write(selection, at(300), [&](std::string_view piece) {
+    must(log.snapshot().write_export(selection, at(300), [&](std::string_view piece) {
       file += piece;
       return Status();
     }));
@@ -288,7 +288,7 @@ TEST_F(Tampering, AnExportOfNothingOrOfEverythingIsOneToo) {
   const std::string everything = exported({"", at(-100), at(600)});
   EXPECT_EQ(check_export(everything), "");
   EXPECT_THAT(everything, HasSubstr("stick-b"));
-  const Status failed = log.exporter().write(
+  const Status failed = log.snapshot().write_export(
       {"", at(-100), at(600)}, at(300),
       [](std::string_view) { return Status(fail(ErrorCode::io, "the browser is gone")); });
   EXPECT_THAT(failed.error().message, HasSubstr("browser"));
@@ -302,7 +302,7 @@ TEST_F(Tampering, AnExportOfNothingOrOfEverythingIsOneToo) {
 // put away under other names, and the last line may be half written.
 TEST_F(Tampering, AnExportHoldsWhatWasThereWhenItWasAskedForThoughTheLogGoesOn) {
   AuditLog log = must(AuditLog::open(folder_.path(), at(200), {.file_bytes = 1150}));
-  const Exporter exporter = log.exporter();
+  const Snapshot snapshot = log.snapshot();
   const std::size_t files_before = must(list_log_files(folder_.path())).older.size();
   int written = 0;
   const auto go_on = [&] {
@@ -311,7 +311,7 @@ TEST_F(Tampering, AnExportHoldsWhatWasThereWhenItWasAskedForThoughTheLogGoesOn) 
   };
   go_on();
   std::string file;
-  must(exporter.write({"", at(-100), at(600)}, at(300), [&](std::string_view piece) {
+  must(snapshot.write_export({"", at(-100), at(600)}, at(300), [&](std::string_view piece) {
     if (written < 30) go_on();
     file += piece;
     return Status();
@@ -323,7 +323,7 @@ TEST_F(Tampering, AnExportHoldsWhatWasThereWhenItWasAskedForThoughTheLogGoesOn) 
 
   std::ofstream(folder_.file(current_name), std::ios::app) << "{\"n\":";
   std::string later;
-  must(log.exporter().write({"", at(-100), at(600)}, at(300), [&](std::string_view piece) {
+  must(log.snapshot().write_export({"", at(-100), at(600)}, at(300), [&](std::string_view piece) {
     later += piece;
     return Status();
   }));
@@ -334,10 +334,10 @@ TEST_F(Tampering, AnExportHoldsWhatWasThereWhenItWasAskedForThoughTheLogGoesOn) 
 // What should be there is missed, also if nothing that is there is wrong.
 TEST_F(Tampering, AnExportOfALogWhoseEndWasTakenAwayIsNoneAtAll) {
   const AuditLog log = must(AuditLog::open(folder_.path(), at(200)));
-  const Exporter exporter = log.exporter();
+  const Snapshot snapshot = log.snapshot();
   std::filesystem::resize_file(folder_.file(current_name), 0);
-  const Status status =
-      exporter.write({"", at(-100), at(600)}, at(300), [](std::string_view) { return Status(); });
+  const Status status = snapshot.write_export({"", at(-100), at(600)}, at(300),
+                                              [](std::string_view) { return Status(); });
   ASSERT_FALSE(status);
   EXPECT_THAT(status.error().message, HasSubstr("is not its last entry any more"));
 }
