@@ -168,7 +168,8 @@ class Machine:
             [str(word) for word in (
                 "qemu-system-x86_64", "-name", name, "-accel", "tcg", "-cpu", "max", "-m", memory_mib, "-smp", 1, "-display", "none", "-no-reboot",
                 "-serial", f"file:{self.console}", "-kernel", system.boot_file("vmlinuz"), "-initrd", system.boot_file("initrd.img"),
-                "-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check mitigations=off",
+                # A device may come late in an emulated machine beside others; the agent must not be given up for that.
+                "-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check mitigations=off systemd.default_device_timeout_sec=600",
                 "-drive", f"if=virtio,file={system.disk},format=raw,snapshot=on,cache=unsafe",
                 "-device", "virtio-serial", "-chardev", f"socket,id=agent,path={port},server=on,wait=on",
                 "-device", "virtserialport,chardev=agent,name=tillbridge.test",
