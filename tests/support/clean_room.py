@@ -218,6 +218,7 @@ class Machine:
     def booted(self):
         """Waits for systemd to have started everything, and joins the network."""
         self._wait("ready", BOOT_TIMEOUT_S)
+        self.until("grep -l 52:54 /sys/class/net/*/address", "the network card")  # Debian 13 starts services before its driver is loaded
         self.run(f"hostnamectl hostname {self.name} 2>/dev/null || hostname {self.name}\n"
                  "device=$(basename $(dirname $(grep -l 52:54 /sys/class/net/*/address)))\n"
                  f"ip link set $device up; ip address add {self.address}/24 dev $device\n"
