@@ -103,7 +103,11 @@ function(tillbridge_test name)
   if(TARGET tillbridge_test_headers)
     target_precompile_headers(${name} REUSE_FROM tillbridge_test_headers)
   endif()
-  gtest_discover_tests(${name} TEST_PREFIX "${TEST_PREFIX}" PROPERTIES LABELS ${TEST_LABEL} TIMEOUT 600 DISCOVERY_TIMEOUT 120)
+  set(timeout_s 600)
+  if(CMAKE_CROSSCOMPILING_EMULATOR)
+    set(timeout_s 3000)  # another architecture's code, emulated instruction by instruction
+  endif()
+  gtest_discover_tests(${name} TEST_PREFIX "${TEST_PREFIX}" PROPERTIES LABELS ${TEST_LABEL} TIMEOUT ${timeout_s} DISCOVERY_TIMEOUT 120)
 endfunction()
 
 # tillbridge_fuzz(NAME SOURCES x_fuzz.cpp USES tillbridge::rdpeusb)
