@@ -157,8 +157,11 @@ class Command final : public AlertSender {
       if (watched[2].revents != 0) open = read_some(output, said);
       if (watched[0].revents != 0) break;
     }
-    // Also what a command that has ended left running: nothing of it may stay behind.
+    // Also what a command that has ended left running: nothing of it may stay behind. Itself, too:
+    // where posix_spawn() does not wait for the new program (under an emulator), it may have no
+    // group of its own yet.
     ::kill(-process, SIGKILL);
+    ::kill(process, SIGKILL);
     int status = 0;
     while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
     }
@@ -171,10 +174,17 @@ class Command final : public AlertSender {
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
     return fail(
-        ErrorCode::unavailable,
+        never_ran(status) ? ErrorCode::refused : ErrorCode::unavailable,
         (WIFEXITED(status) ? "it ended with exit code " + std::to_string(WEXITSTATUS(status))
                            : "signal " + std::to_string(WTERMSIG(status)) + " ended it") +
             (said.empty() ? "" : ": " + server::log::printable(said)));
+  }
+
+  /// By the shells' convention: what it was to run is no program (126) or not there (127), which no
+  /// other attempt betters. posix_spawn() says it so, too, where it cannot wait for the new
+  /// program.
+  static bool never_ran(int status) {
+    return WIFEXITED(status) && (WEXITSTATUS(status) == 126 || WEXITSTATUS(status) == 127);
   }
 
   /// False: there is nothing more, now or ever. What is above the limit is read and forgotten.

@@ -219,6 +219,9 @@ TEST(AlertCommand, FailuresAreTold) {
   missing.command = {"/nonexistent"};
   const Status status = make_command(missing)->send(alert("a"));
   EXPECT_EQ(status.error().code, ErrorCode::refused);
+  const Status not_found = make_command(command("/nonexistent"))->send(alert("a"));
+  EXPECT_EQ(not_found.error().code, ErrorCode::refused);
+  EXPECT_THAT(not_found.error().message, HasSubstr("exit code 127: "));
   // A talker is read to its end.
   EXPECT_TRUE(make_command(command("yes | head -c 1000000"))->send(alert("a")).ok());
 }
