@@ -1,6 +1,6 @@
 """A shop from a box: three fresh Debian machines, our packages, and the quick start exactly as it is written, up to a receipt that
-is signed in the session. Then the USB server's packages are replaced by newer ones while receipts are being signed, and in the end
-everything is purged.
+is signed in the session. Then the USB server's packages are replaced by newer ones while receipts are being signed, the other guides'
+commands are typed (clean_room_guides.py), and in the end everything is purged.
 
   clean_room_test.py BUILD bookworm|trixie
 """
@@ -18,8 +18,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import clean_room  # noqa: E402
+import clean_room_guides  # noqa: E402
 import guest  # noqa: E402
-import quick_start  # noqa: E402
+import guides  # noqa: E402
 
 SOURCE = clean_room.SOURCE
 SKIPPED = 77
@@ -27,11 +28,13 @@ NUMBERS = {"bookworm": 12, "trixie": 13}
 NAMES = {"usb-server": "usbserver", "till": "kasse-01", "terminal-server": "terminalserver"}
 PACKAGES = {"usb-server": ["tillbridge-server", "tillbridge-cli"], "till": ["freerdp3-plugin-tillbridge", "tillbridge-cli"],
             "terminal-server": ["tillbridge-terminal", "tillbridge-pos"]}
+GUIDES = ["quick-start.md", "linux-terminal-server.md", "operating.md"]  # each block of these for this release is typed
 EXPOSURE = {"tillbridged.service": 2.0, "tillbridge-terminal.service": 2.5}  # of systemd-analyze security: 0 to 10, less is better
 RECEIPTS_BEFORE, RECEIPTS_AFTER = 2, 2  # signed in the running session before and after the upgrade, at least
 
 # A stick of QEMU on the USB server's own bus, beside the simulated TSE, which loses its power when its server ends.
 STICK = "46f4:0001:5A2F0000000B"
+STICK_DISK = "/dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_5A2F0000000B-0:0"
 STICK_MIB = 16
 
 
@@ -66,6 +69,8 @@ class Shop:
         self.began = time.monotonic()
         self.machines = {}
         self.background = []
+        self.printed = ""  # by all blocks of the guides so far
+        self.typed = set()  # (guide, line) of those
 
     def note(self, text):
         print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
@@ -114,33 +119,35 @@ class Shop:
             self.note(f"{role}: {deb.name} {deb.stat().st_size // 1024} KiB, installed {installed} KiB")
         self.note(f"{role}: brings {len(needs)} packages of Debian along: {' '.join(sorted(needs)) or 'none'}")
 
+    def blocks(self, name, section=None):
+        """What docs/NAME lets one type on this release, or what it does so under that heading."""
+        return [block for block in guides.blocks(SOURCE / "docs" / name)
+                if "by-hand" not in block.options and block.for_release(NUMBERS[self.release]) and section in (None, block.section)]
+
     def quick_start(self):
         """Every block of the document, in order, on the machine that is named above it."""
-        path = SOURCE / "docs/quick-start.md"
-        printed = ""
-        for block in quick_start.blocks(path):
-            if "by-hand" in block.options or not block.for_release(NUMBERS[self.release]):
-                continue
-            machine = self.machines[block.machine]
-            script = "export DISPLAY=:1\n" + block.with_pairing_line(printed)
-            if "background" in block.options:
-                machine.run("systemd-run --quiet --unit=display Xvfb :1 -screen 0 800x600x24")
-                machine.until("test -S /tmp/.X11-unix/X1", "the display")
-                self.background.append((block, machine, machine.start(script)))
-                self.note(f"quick start, line {block.line}: begun on the {block.machine}")
-                continue
-            printed += self.run_block(block, machine, script)
-            self.note(f"quick start, line {block.line}: done on the {block.machine}: {block.text.strip().splitlines()[-1][:100]}")
-        return printed
+        for block in self.blocks("quick-start.md"):
+            self.type("quick-start.md", block)
 
-    def run_block(self, block, machine, script):
-        number = machine.start(script)
+    def type(self, name, block, folder="/root"):
+        """One block of docs/NAME, as it is written, on its machine, standing in that folder; what it printed."""
+        where, machine = f"{name}, line {block.line}", self.machines[block.machine]
+        script = f"export DISPLAY=:1\ncd {folder}\n" + block.script(self.printed)
+        self.typed.add((name, block.line))
+        if "background" in block.options:
+            machine.run("systemd-run --quiet --unit=display Xvfb :1 -screen 0 800x600x24")
+            machine.until("test -S /tmp/.X11-unix/X1", "the display")
+            self.background.append((block, machine, machine.start(script)))
+            self.note(f"{where}: begun on the {block.machine}")
+            return ""
         try:
-            code, text = machine.result(number)
+            code, text = machine.result(machine.start(script))
         except AssertionError as error:
-            raise AssertionError(f"line {block.line} of the quick start: {error}\n{self.what_they_say()}") from None
-        assert code == 0, (f"line {block.line} of the quick start ended with {code} on the {block.machine}:\n{block.text}\n--- it printed ---\n"
+            raise AssertionError(f"{where}: {error}\n{self.what_they_say()}") from None
+        assert code == 0, (f"{where} ended with {code} on the {block.machine}:\n{block.text}\n--- it printed ---\n"
                            f"{text[-3000:]}\n{self.what_they_say()}")
+        self.printed += text
+        self.note(f"{where}: done on the {block.machine}: {block.text.strip().splitlines()[-1][:100]}")
         return text
 
     def what_they_say(self):
@@ -185,7 +192,7 @@ done
 umount /media/tse
 """
 BLOCKS = """
-disk=$(readlink -f /dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_5A2F0000000B-0:0)
+disk=$(readlink -f DISK)
 rm -f /root/blocks; number=0
 while [ ! -e /root/enough ]; do
   number=$((number + 1))
@@ -196,14 +203,14 @@ while [ ! -e /root/enough ]; do
   echo $number >>/root/blocks
   sleep 0.3  # leaves the emulated machines time for what else they do
 done
-"""
+""".replace("DISK", STICK_DISK)
 
 
 def upgrade_in_mid_lease(shop):
     """The stick on the bus must not notice. The simulated TSE is part of the server that is replaced, so it is pulled and plugged in."""
     server, till, terminal = (shop.machines[role] for role in NAMES)
     server.run(f"echo '# a line of the administrator' >>/etc/tillbridge/tillbridged.toml; tillbridge map {STICK} kasse-01")
-    terminal.run("udevadm wait --timeout=60 /dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_5A2F0000000B-0:0")
+    terminal.run(f"udevadm wait --timeout=60 {STICK_DISK}")
     bus_place = terminal.run("basename $(dirname $(grep -l 5A2F0000000B /sys/bus/usb/devices/*/serial))").strip()
     kept = ("sha256sum /etc/tillbridge/tillbridged.toml $(find /var/lib/tillbridge -name '*.pem' -o -name '*.key' -o -name '*.crt'); "
             "tillbridge till list --json | grep -oE '\"(name|fingerprint)\":[^,}]*'")
@@ -226,7 +233,8 @@ def upgrade_in_mid_lease(shop):
     terminal.until("test -e /root/receipts -a -e /root/blocks", "the first block")
     done(RECEIPTS_BEFORE)
     old = server.run("tillbridged --version; systemctl show -P MainPID tillbridged").split()
-    server.run("cd /srv/share/newer && apt-get install -y ./tillbridge-server_*.deb ./tillbridge-cli_*.deb")
+    update, = shop.blocks("operating.md", "Updates")
+    shop.type("operating.md", update, folder="/srv/share/newer")
     till.run("cd /srv/share/newer && apt-get install -y ./freerdp3-plugin-tillbridge_*.deb ./tillbridge-cli_*.deb")
     new = server.run("systemctl is-active --quiet tillbridged; tillbridged --version; systemctl show -P MainPID tillbridged").split()
     assert new[-2] != old[-2] and "+next" in new[-2] and new[-1] != old[-1], f"{old} before, {new} after"
@@ -276,6 +284,10 @@ def main():
                 shop.quick_start()
                 secrets_are_kept(shop)
                 upgrade_in_mid_lease(shop)
+                clean_room_guides.sticks_of_users(shop, TSE)
+                clean_room_guides.operating(shop, TSE, STICK_DISK)
+                untouched = [f"{name}, line {block.line}" for name in GUIDES for block in shop.blocks(name) if (name, block.line) not in shop.typed]
+                assert not untouched, f"nobody typed {untouched}"
                 purge(shop, before)
         except (clean_room.CleanRoomUnavailable, guest.GuestUnavailable) as why:
             print(f"skipped: no fresh machines can be had here: {why}")
